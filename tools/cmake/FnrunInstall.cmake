@@ -1,1 +1,37 @@
-# (written by the installation work)
+# What `cmake --install` puts down besides libraries, headers, programs and policies: how other
+# projects find them. CMake: find_package(fnrun-supervise), targets fnrun::<room>. Everybody else:
+# pkg-config fnrun-supervise. tests/consumer builds a project each way.
+
+if(FNRUN_FUZZ)
+  return()  # Nothing of a fuzzing build is for installation.
+endif()
+
+include(CMakePackageConfigHelpers)
+set(FNRUN_CMAKEDIR ${CMAKE_INSTALL_LIBDIR}/cmake/fnrun-supervise)
+
+install(EXPORT fnrun-supervise NAMESPACE fnrun:: DESTINATION ${FNRUN_CMAKEDIR}
+  FILE fnrun-superviseTargets.cmake)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/fnrun-superviseConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/fnrun-superviseConfig.cmake INSTALL_DESTINATION ${FNRUN_CMAKEDIR})
+# While the major version is 0, a new minor one may break whoever builds on it.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/fnrun-superviseConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/fnrun-superviseConfig.cmake
+  ${PROJECT_BINARY_DIR}/fnrun-superviseConfigVersion.cmake
+  DESTINATION ${FNRUN_CMAKEDIR})
+
+# pkg-config. The libraries from the top of the house down, as a linker of static archives wants
+# them. The prefix is found from where the file lies, so that an installed tree can be moved.
+set(FNRUN_PC_LIBS "")
+foreach(room IN ITEMS supervisor isolation protocol policies)
+  if(TARGET fnrun_${room})
+    string(APPEND FNRUN_PC_LIBS " -lfnrun_${room}")
+  endif()
+endforeach()
+set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
+  BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir} OUTPUT_VARIABLE FNRUN_PC_UP)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/fnrun-supervise.pc.in
+  ${PROJECT_BINARY_DIR}/fnrun-supervise.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/fnrun-supervise.pc DESTINATION ${pkgconfig_dir})
