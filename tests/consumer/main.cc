@@ -1,5 +1,5 @@
-// An application that uses each room of the installed libraries a little: enough to need its headers
-// and to link its archive.
+// An application that uses each room of the installed libraries a little: enough to need its
+// headers and to link its archive.
 #include <cstdio>
 
 #include "policies/policy_json.h"

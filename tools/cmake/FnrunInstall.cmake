@@ -22,13 +22,28 @@ install(FILES
   DESTINATION ${FNRUN_CMAKEDIR})
 
 # pkg-config. The libraries from the top of the house down, as a linker of static archives wants
-# them. The prefix is found from where the file lies, so that an installed tree can be moved.
+# them; in a room the one declared last comes first, because it is built on the others. The prefix
+# is found from where the file lies, so that an installed tree can be moved.
 set(FNRUN_PC_LIBS "")
+set(FNRUN_PC_DEFINITIONS "")
 foreach(room IN ITEMS supervisor isolation protocol policies)
-  if(TARGET fnrun_${room})
-    string(APPEND FNRUN_PC_LIBS " -lfnrun_${room}")
-  endif()
+  get_property(targets DIRECTORY ${PROJECT_SOURCE_DIR}/${room} PROPERTY BUILDSYSTEM_TARGETS)
+  list(REVERSE targets)
+  foreach(target IN LISTS targets)
+    get_target_property(exported ${target} EXPORT_NAME)
+    if(NOT exported)
+      continue()  # Not from fnrun_library(): generated code, header checks.
+    endif()
+    string(APPEND FNRUN_PC_LIBS " -l${target}")
+    get_target_property(definitions ${target} INTERFACE_COMPILE_DEFINITIONS)
+    if(definitions)
+      list(TRANSFORM definitions PREPEND " -D")
+      list(APPEND FNRUN_PC_DEFINITIONS ${definitions})
+    endif()
+  endforeach()
 endforeach()
+list(REMOVE_DUPLICATES FNRUN_PC_DEFINITIONS)
+list(JOIN FNRUN_PC_DEFINITIONS "" FNRUN_PC_DEFINITIONS)
 set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
   BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir} OUTPUT_VARIABLE FNRUN_PC_UP)

@@ -33,21 +33,23 @@ writable_root() {
 # everything can be built outside of the tree. FNRUN_BUILD_ROOT overrules both.
 choose_build_root() {
   BUILD_ROOT=${FNRUN_BUILD_ROOT:-$SOURCE/build}
+  local user
+  user=$(id -un 2>/dev/null) || user="uid $EUID"  # A container's user may have no name.
   [[ $BUILD_ROOT == /* ]] || BUILD_ROOT=$SOURCE/$BUILD_ROOT
   if ! writable_root "$BUILD_ROOT"; then
     if [[ -n ${FNRUN_BUILD_ROOT:-} ]]; then
-      say_error "FNRUN_BUILD_ROOT names a folder that $(id -un) cannot write: $BUILD_ROOT"
+      say_error "FNRUN_BUILD_ROOT names a folder that $user cannot write: $BUILD_ROOT"
       exit 1
     fi
     local tree
     tree=$(printf '%s' "$SOURCE" | cksum | cut -d' ' -f1)
     local own=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/fnrun/$tree
     if ! writable_root "$own"; then
-      say_error "$(id -un) cannot write $BUILD_ROOT (owner: $(owner_of "$BUILD_ROOT"))," \
+      say_error "$user cannot write $BUILD_ROOT (owner: $(owner_of "$BUILD_ROOT"))," \
         "nor $own." "Name a folder to build in: FNRUN_BUILD_ROOT=/some/folder $SCRIPT"
       exit 1
     fi
-    echo "$(shown "$BUILD_ROOT") is not $(id -un)'s to write (owner: $(owner_of "$BUILD_ROOT"));" \
+    echo "$(shown "$BUILD_ROOT") is not $user's to write (owner: $(owner_of "$BUILD_ROOT"));" \
       "building in $own"
     BUILD_ROOT=$own
   fi
