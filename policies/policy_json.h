@@ -15,7 +15,7 @@
 
 namespace fnrun::policies {
 
-// A policy file is refused beyond these: 1 MiB of text, 16 levels of nesting, 8 files of `extends`.
+// A policy file is refused beyond these: 1 MiB of text, 16 levels of nesting, 8 steps of `extends`.
 inline constexpr std::size_t kPolicyTextMax = 1024 * 1024;
 inline constexpr int kPolicyDepthMax = 16;
 inline constexpr int kPolicyExtendsMax = 8;
@@ -26,7 +26,8 @@ struct PolicyError {
   unsigned line = 0;    // From 1; 0 when there is none (the file cannot be read).
   std::string message;  // What is wrong and what would be right.
 
-  // "strict.json:12: /limits/processes_max: must be 1 to 4194304, not 0"
+  // "strict.json:12: /limits/processes_max: must be a whole number from 1 to 4194304, not 0".
+  // One line whatever the text held: control characters are escaped.
   [[nodiscard]] std::string to_string() const;
 };
 // boost::system::result wants this for .value(); throws std::runtime_error.
@@ -40,7 +41,8 @@ using Result = boost::system::result<T, PolicyError>;
 [[nodiscard]] Result<Policy> parse_policy(std::string_view json);
 
 // Reads PATH or NAME. A name (no '/' and no ".json") is looked up as NAME.json in `search`, in
-// order; `extends` is looked up beside the file that says it, then in `search`.
+// order; `extends` is looked up beside the file that says it, then in `search`. An error names the
+// file in which the offending value stands.
 [[nodiscard]] Result<Policy> load_policy(std::string_view path_or_name,
                                          const std::vector<std::filesystem::path>& search);
 

@@ -1,0 +1,241 @@
+#include "policies/policy_read.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "policies/limit_table.h"
+
+namespace fnrun::policies::internal {
+namespace {
+
+constexpr std::size_t kDescriptionMax = 4'096;
+constexpr std::size_t kPathsMax = 256;
+constexpr std::size_t kPathMax = 4'095;    // PATH_MAX less its NUL.
+constexpr std::size_t kPathNameMax = 255;  // NAME_MAX
+constexpr std::size_t kVariablesMax = 256;
+constexpr std::size_t kVariableNameMax = 128;
+constexpr std::size_t kVariableMax = 32 * 1024;
+constexpr std::size_t kHostnameMax = 63;
+// 65534 is "nobody", what the kernel shows for an id that is not mapped.
+constexpr std::uint64_t kIdMax = 65'533;
+
+bool below(std::string_view path, std::string_view folder) {
+  return path == folder || (path.starts_with(folder) && path[folder.size()] == '/');
+}
+
+// "" when `path` is absolute and normalised, else what is wrong with it.
+std::string path_fault(std::string_view path) {
+  if (path.empty() || path[0] != '/') return "must be an absolute path, one that starts with \"/\"";
+  if (path.size() > kPathMax) return "is longer than " + std::to_string(kPathMax) + " bytes";
+  if (std::any_of(path.begin(), path.end(), [](char c) { return c >= 0 && std::iscntrl(c) != 0; }))
+    return "must not hold control characters";
+  if (path == "/") return "";
+  for (std::size_t begin = 1; begin <= path.size();) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view name = path.substr(begin, end - begin);
+    if (name.empty()) return "must not hold \"//\" nor end with \"/\"";
+    if (name == "." || name == "..") return "must not hold \".\" or \"..\" as a step";
+    if (name.size() > kPathNameMax)
+      return "holds a name longer than " + std::to_string(kPathNameMax) + " bytes";
+    begin = end + 1;
+  }
+  return "";
+}
+
+std::string target_fault(std::string_view path) {
+  if (std::string fault = path_fault(path); !fault.empty()) return fault;
+  if (path == "/") return "must not be \"/\"; name the folders that the handler needs";
+  for (const std::string_view own : {"/proc", "/dev", "/tmp"})
+    if (below(path, own))
+      return "must not be " + std::string(own) + " or below: every sandbox has its own";
+  return "";
+}
+
+std::string source_fault(std::string_view path) {
+  if (std::string fault = path_fault(path); !fault.empty()) return fault;
+  if (path == "/") return "must not be \"/\": the whole host would be visible";
+  for (const std::string_view host : {"/proc", "/dev"})
+    if (below(path, host))
+      return "must not be " + std::string(host) +
+             " or below: the host's own would be visible, the sandbox has one already";
+  return "";
+}
+
+ReadOnlyPath read_path(Reader& reader, const At& at, const std::string& target) {
+  static constexpr std::array<std::string_view, 4> kKeys = {"source", "optional", "executable",
+                                                            "why"};
+  ReadOnlyPath path;
+  path.target = target;
+  path.source = target;
+  if (std::string fault = target_fault(target); !fault.empty())
+    reader.fail(at, "the path inside " + fault);
+  if (!reader.object(at, kKeys)) return path;
+  const auto source = reader.find(at, "source");
+  if (source) path.source = reader.string(*source, kPathMax);
+  if (std::string fault = source_fault(path.source); !fault.empty())
+    reader.fail(source.value_or(at), "the path on the host " + fault);
+  if (const auto value = reader.find(at, "optional")) path.optional = reader.boolean(*value);
+  if (const auto value = reader.find(at, "executable")) path.executable = reader.boolean(*value);
+  if (const auto value = reader.require(at, "why")) path.why = reader.reason(*value);
+  return path;
+}
+
+Filesystem read_filesystem(Reader& reader, const At& at) {
+  static constexpr std::array<std::string_view, 2> kKeys = {"read_only",
+                                                            "dangerously_exec_from_tmp"};
+  Filesystem filesystem;
+  if (!reader.object(at, kKeys)) return filesystem;
+  if (const auto paths = reader.find(at, "read_only"); paths && reader.map(*paths, kPathsMax))
+    for (const auto& [target, node] : paths->node->members)  // Sorted, as Filesystem wants them.
+      filesystem.read_only.push_back(
+          read_path(reader, {&node, pointer_to(paths->pointer, target)}, target));
+  if (const auto why = reader.find(at, "dangerously_exec_from_tmp"))
+    filesystem.dangerously_exec_from_tmp = reader.reason(*why);
+  return filesystem;
+}
+
+bool variable_name(std::string_view name) {
+  const auto word = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+  };
+  return !name.empty() && name.size() <= kVariableNameMax && word(name[0]) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return word(c) || (c >= '0' && c <= '9'); });
+}
+
+void check_variable(Reader& reader, const At& at, std::string_view name) {
+  if (!variable_name(name))
+    reader.fail(at, "a variable is named by 1 to " + std::to_string(kVariableNameMax) +
+                        " of A-Z, a-z, 0-9 and _, the first no digit");
+}
+
+Environment read_environment(Reader& reader, const At& at) {
+  static constexpr std::array<std::string_view, 2> kKeys = {"set", "pass"};
+  Environment environment;
+  if (!reader.object(at, kKeys)) return environment;
+  if (const auto set = reader.find(at, "set"); set && reader.map(*set, kVariablesMax))
+    for (const auto& [name, node] : set->node->members) {
+      const At value{&node, pointer_to(set->pointer, name)};
+      check_variable(reader, value, name);
+      environment.set[name] = reader.string(value, kVariableMax);
+    }
+  if (const auto pass = reader.find(at, "pass"); pass && reader.map(*pass, kVariablesMax))
+    for (const auto& [name, node] : pass->node->members) {
+      const At why{&node, pointer_to(pass->pointer, name)};
+      check_variable(reader, why, name);
+      environment.pass[name] = reader.reason(why);
+      if (environment.set.contains(name))
+        reader.fail(why, "this variable is in \"set\" as well; keep one, null removes the other");
+    }
+  return environment;
+}
+
+std::uint32_t read_id(Reader& reader, const At& at) {
+  if (at.node->kind == Kind::kInteger && at.node->integer == 0)
+    reader.fail(at,
+                "must not be 0: a handler that believes to be root tries what only root may, "
+                "and execve(2) would give it the capabilities of its namespace");
+  return std::uint32_t(reader.integer(at, 1, kIdMax));
+}
+
+Identity read_identity(Reader& reader, const At& at) {
+  static constexpr std::array<std::string_view, 3> kKeys = {"hostname", "uid", "gid"};
+  Identity identity;
+  if (!reader.object(at, kKeys)) return identity;
+  if (const auto hostname = reader.find(at, "hostname")) {
+    identity.hostname = reader.string(*hostname, kHostnameMax);
+    const bool valid = std::all_of(identity.hostname.begin(), identity.hostname.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    });
+    if (identity.hostname.empty() || !valid)
+      reader.fail(*hostname, "must be 1 to 63 of a-z, 0-9 and -");
+  }
+  if (const auto uid = reader.find(at, "uid")) identity.uid = read_id(reader, *uid);
+  if (const auto gid = reader.find(at, "gid")) identity.gid = read_id(reader, *gid);
+  return identity;
+}
+
+Limits read_limits(Reader& reader, const At& at) {
+  static constexpr auto kKeys = [] {
+    std::array<std::string_view, std::size(kLimitFields)> keys;
+    std::transform(std::begin(kLimitFields), std::end(kLimitFields), keys.begin(),
+                   [](const LimitField& field) { return field.key; });
+    return keys;
+  }();
+  Limits limits;
+  if (!reader.object(at, kKeys)) return limits;
+  for (const LimitField& field : kLimitFields)
+    if (const auto value = reader.find(at, field.key))
+      field.set(limits, reader.integer(*value, field.min, field.max));
+  return limits;
+}
+
+std::map<Layer, std::string> read_preferred(Reader& reader, const At& at) {
+  static constexpr std::array<Layer, 3> kLayers = {Layer::kCgroup, Layer::kLandlock,
+                                                   Layer::kTimeNamespace};
+  static const std::array<std::string_view, 3> kKeys = {name_of(kLayers[0]), name_of(kLayers[1]),
+                                                        name_of(kLayers[2])};
+  std::map<Layer, std::string> preferred;
+  if (!reader.object(at, kKeys)) return preferred;
+  for (const Layer layer : kLayers)
+    if (const auto why = reader.find(at, name_of(layer))) preferred[layer] = reader.reason(*why);
+  return preferred;
+}
+
+constexpr std::array<std::string_view, 11> kRootKeys = {
+    "$schema",     "version",  "description",       "extends", "limits", "filesystem",
+    "environment", "identity", "working_directory", "seccomp", "prefer"};
+
+}  // namespace
+
+Result<Header> read_header(const Node& root) {
+  Reader reader;
+  const At at{&root, ""};
+  Header header;
+  if (reader.object(at, kRootKeys)) {
+    // Not kPolicyTextMax: whatever one says of the schema, an editor must find it.
+    if (const auto schema = reader.find(at, "$schema")) (void)reader.string(*schema, kPathMax);
+    if (const auto version = reader.require(at, "version")) (void)reader.integer(*version, 1, 1);
+    if (const auto extends = reader.find(at, "extends")) {
+      header = {reader.string(*extends, kPathMax), extends->pointer, extends->node->line};
+      if (extends->node->kind == Kind::kString && header.extends.empty())
+        reader.fail(*extends,
+                    "must be the name or the path of a policy; leave the key out to "
+                    "extend none");
+    }
+  }
+  if (reader.error()) return *reader.error();
+  return header;
+}
+
+Result<Policy> read_policy(const Node& root) {
+  Reader reader;
+  const At at{&root, ""};
+  Policy policy;
+  if (reader.object(at, kRootKeys)) {
+    if (const auto value = reader.find(at, "description"))
+      policy.description = reader.string(*value, kDescriptionMax);
+    if (const auto value = reader.find(at, "limits")) policy.limits = read_limits(reader, *value);
+    if (const auto value = reader.find(at, "filesystem"))
+      policy.filesystem = read_filesystem(reader, *value);
+    if (const auto value = reader.find(at, "environment"))
+      policy.environment = read_environment(reader, *value);
+    if (const auto value = reader.find(at, "identity"))
+      policy.identity = read_identity(reader, *value);
+    if (const auto value = reader.find(at, "working_directory")) {
+      policy.working_directory = reader.string(*value, kPathMax);
+      if (std::string fault = path_fault(policy.working_directory); !fault.empty())
+        reader.fail(*value, fault);
+    }
+    if (const auto value = reader.find(at, "seccomp"))
+      policy.seccomp = read_seccomp(reader, *value);
+    if (const auto value = reader.find(at, "prefer"))
+      policy.preferred = read_preferred(reader, *value);
+  }
+  if (reader.error()) return *reader.error();
+  return policy;
+}
+
+}  // namespace fnrun::policies::internal
