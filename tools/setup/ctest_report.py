@@ -28,7 +28,8 @@ def reason_of(output):
                 said.append(follower)
             if said:
                 return " ".join(said)
-    return next((line for line in reversed(lines) if line and not line.startswith("[")), "it does not say")
+    said = [line for line in lines if line and not line.startswith("[")]
+    return said[-1] if said else "it does not say"
 
 
 def skips(junit):

@@ -122,7 +122,7 @@ install_packages() {
   fi
   "$SOURCE/tools/setup/packages" "$@" >>"$LOG" 2>&1 ||
     step_failed "a package that the project needs is missing" || return
-  step_ok "$(grep -E '^(missing: |all [0-9]+ packages)' "$LOG" | sed 's/^missing:/installed:/' | tail -n 1)"
+  step_ok "$(sed -n 's/^missing:/installed:/p; /^all [0-9]* packages/p' "$LOG" | tail -n 1)"
 }
 
 # configure PRESET [cmake arguments…]

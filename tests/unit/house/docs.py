@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the documents and the package list promise is there: commands, links, one list of packages."""
+"""What documents and the package list promise is there: commands, links, one list of packages."""
 
 import os
 import re
@@ -11,7 +11,8 @@ README_NAMES = ("tools/quickstart", "tools/check", LIST)
 SECTIONS = ["build", "test", "full"]
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)]*)?\)")
 # A path of the tree as a document writes it: `tools/check`, `policies/strict.json`.
-QUOTED_PATH = re.compile(r"`((?:tools|tests|policies|protocol|isolation|supervisor|\.ci)/[\w./-]*[\w/])`")
+QUOTED_PATH = re.compile(
+    r"`((?:tools|tests|policies|protocol|isolation|supervisor|\.ci)/[\w./-]*[\w/])`")
 
 
 def package_complaints(files):
@@ -47,7 +48,8 @@ def document_complaints(files, name):
                 complaints.append(f"{where}: dead link: {target}")
         for target in QUOTED_PATH.findall(line):
             # Documents of a room also name things beside themselves.
-            if not files.exists(target) and not files.exists(os.path.join(os.path.dirname(name), target)):
+            beside = os.path.join(os.path.dirname(name), target)
+            if not files.exists(target) and not files.exists(beside):
                 complaints.append(f"{where}: no such file: {target}")
     return complaints
 
@@ -58,7 +60,7 @@ def check(files):
         readme = files.text("README.md")
         for wanted in README_NAMES:
             if wanted not in readme:
-                complaints.append(f"README.md: does not name {wanted}, where a newcomer looks for it")
+                complaints.append(f"README.md: does not name {wanted}: newcomers look for it there")
     for name in files.named(".md"):
         complaints += document_complaints(files, name)
     return complaints

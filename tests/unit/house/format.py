@@ -16,7 +16,7 @@ def find_clang_format():
             said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
             if re.search(rf"version {VERSION}\.", said):
                 return program
-    raise tree.Skip(f"clang-format {VERSION} is not installed (another version lays out differently)")
+    raise tree.Skip(f"clang-format {VERSION} is not installed, and others lay out differently")
 
 
 def check(files):

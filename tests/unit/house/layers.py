@@ -31,8 +31,8 @@ KNOWS_NOTHING_OF = {
 HIDDEN = re.compile(r"^nlohmann/|google/protobuf/|\.pb\.h$|^seccomp\.h$|^sys/capability\.h$|^CLI/")
 # Declares types and constants only; nothing of it is in libc.
 FREESTANDING = {
-    "cstddef", "cstdint", "cstdarg", "climits", "limits", "type_traits", "concepts", "compare", "bit",
-    "initializer_list", "version", "stddef.h", "stdint.h", "stdarg.h", "stdbool.h", "limits.h",
+    "cstddef", "cstdint", "cstdarg", "climits", "limits", "type_traits", "concepts", "compare",
+    "bit", "initializer_list", "version", "stddef.h", "stdint.h", "stdarg.h", "stdbool.h", "limits.h",
 }
 KERNEL = re.compile(r"^(linux|asm|asm-generic)/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -94,8 +94,9 @@ def check(files):
             if in_child and not (KERNEL.match(what) or what in FREESTANDING
                                  or (kind == '"' and (what.startswith("isolation/child/")
                                                       or "/" not in what))):
-                complaints.append(f"{where}: isolation/child/ may include kernel headers (<linux/…>, "
-                                  "<asm/…>), freestanding ones (<cstdint>, …) and isolation/child/")
+                complaints.append(f"{where}: isolation/child/ may include kernel headers "
+                                  "(<linux/…>, <asm/…>), freestanding ones (<cstdint>, …) and "
+                                  "isolation/child/")
     return complaints
 
 

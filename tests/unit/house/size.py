@@ -6,7 +6,8 @@ import re
 import tree
 
 LINES_MAX = 600
-SOURCES = (".h", ".cc", ".c", ".S", ".proto", ".py", ".js", ".mjs", ".sh", ".cmake", "CMakeLists.txt")
+SOURCES = (".h", ".cc", ".c", ".S", ".proto", ".py", ".js", ".mjs", ".sh", ".cmake",
+           "CMakeLists.txt")
 OPENED = (".h", ".cc", ".c", ".S", ".py", ".sh")  # Scripts without an ending as well.
 # A comment's text, in its first two lines.
 OPENING = re.compile(r"^(//+|/\*+|#(?!!|include|pragma|define|if)|\"\"\")\s*(?P<says>.*)")
@@ -23,6 +24,12 @@ def opening_of(lines):
     return found["says"] if len(found["says"]) > 3 else rest
 
 
+def is_said_by_header(files, name, lines):
+    """x.cc that begins with its own x.h: what it is stands there, and once is enough."""
+    header = re.sub(r"\.\w+$", ".h", name)
+    return lines[0] == f'#include "{header}"' and files.exists(header)
+
+
 def check(files):
     complaints = []
     scripts = files.shell_scripts()
@@ -32,9 +39,13 @@ def check(files):
         if count > LINES_MAX:
             complaints.append(f"{name}: {count} lines, and {LINES_MAX} is the limit: it holds more "
                               "than one noun; give each its own file")
+        if not count or not (name in scripts or name.endswith(OPENED)):
+            continue
         says = opening_of(lines)
-        if count and (name in scripts or name.endswith(OPENED)) and (len(says.split()) < 2 or says.lower().startswith(("copyright", "spdx"))):
-            complaints.append(f"{name}:1: open with a comment that says what the file is")
+        says_nothing = len(says.split()) < 2 or says.lower().startswith(("copyright", "spdx"))
+        if says_nothing and not is_said_by_header(files, name, lines):
+            complaints.append(f"{name}:1: open with a comment that says what the file is, "
+                              "or with the include of the header that does")
     return complaints
 
 

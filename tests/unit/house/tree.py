@@ -1,6 +1,7 @@
 """The files of the project, for the checks of this folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ class Tree:
         self.paths = sorted(self._tracked())
 
     def _tracked(self):
-        """What git tracks; in a tree without git (a release archive) every file but those of builds."""
+        """What git tracks; in a tree without git (a release archive) all files but builds."""
         # safe.directory: root may check somebody's tree, and a user one that root cloned.
         git = ["git", "-c", "safe.directory=*", "-C", self.root]
         if os.path.exists(os.path.join(self.root, ".git")) and shutil.which("git"):
-            listed = subprocess.run(git + ["ls-files", "-z"], check=True, capture_output=True, text=True)
+            listed = subprocess.run(git + ["ls-files", "-z"], check=True, capture_output=True,
+                                    text=True)
             names = [name for name in listed.stdout.split("\0") if name]
         else:
             names = []
@@ -55,10 +57,13 @@ class Tree:
 
     def shell_scripts(self):
         """By their first line, or by name."""
+        def is_one(name):
+            first = self.lines(name)[0]
+            return first.startswith("#!") and re.search(r"\b(ba|da)?sh\b", first)
+
         return [name for name in self.paths
                 if name.endswith((".sh", ".bash"))
-                or ("." not in os.path.basename(name) or name.startswith(".ci/"))
-                and self.lines(name)[0].startswith("#!") and "sh" in self.lines(name)[0].split("/")[-1]]
+                or "." not in os.path.basename(name) and is_one(name)]
 
 
 class Skip(Exception):
