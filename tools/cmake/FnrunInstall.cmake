@@ -1,6 +1,7 @@
 # What `cmake --install` puts down besides libraries, headers, programs and policies: how other
-# projects find them. CMake: find_package(fnrun-supervise), targets fnrun::<room>. Everybody else:
-# pkg-config fnrun-supervise. tests/consumer builds a project each way.
+# projects find them. CMake: find_package(fnrun-supervise), targets fnrun::<room> and
+# fnrun::handler. Everybody else: pkg-config fnrun-supervise, or fnrun-handler for a handler alone.
+# tests/consumer builds a project each way.
 
 if(FNRUN_FUZZ)
   return()  # Nothing of a fuzzing build is for installation.
@@ -47,6 +48,8 @@ list(JOIN FNRUN_PC_DEFINITIONS "" FNRUN_PC_DEFINITIONS)
 set(pkgconfig_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
   BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir} OUTPUT_VARIABLE FNRUN_PC_UP)
-configure_file(${CMAKE_CURRENT_LIST_DIR}/fnrun-supervise.pc.in
-  ${PROJECT_BINARY_DIR}/fnrun-supervise.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/fnrun-supervise.pc DESTINATION ${pkgconfig_dir})
+foreach(package IN ITEMS fnrun-supervise fnrun-handler)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${package}.pc.in
+    ${PROJECT_BINARY_DIR}/${package}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${package}.pc DESTINATION ${pkgconfig_dir})
+endforeach()
