@@ -1,0 +1,122 @@
+#include "isolation/cgroup.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include "isolation/child/enter.h"
+#include "isolation/signal_block.h"
+
+namespace fnrun::isolation {
+namespace {
+
+constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
+
+SetupError cgroup_error(const std::string& what) {
+  return {SetupStep::kCgroup, 0, errno, what};
+}
+
+// Descriptors that a child moves to 3 and 4 must not sit there themselves.
+UniqueFd above_stdio(UniqueFd fd) {
+  return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 16));
+}
+
+std::string random_suffix() {
+  std::uint32_t random = 0;
+  (void)!::getrandom(&random, sizeof random, 0);
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", random);
+  return text;
+}
+
+}  // namespace
+
+Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
+  if (this != &other) {
+    remove();
+    dir_ = std::move(other.dir_);
+    parent_fd_ = other.parent_fd_;
+    name_ = std::move(other.name_);
+  }
+  return *this;
+}
+
+void Cgroup::kill() const noexcept {
+  if (!dir_) return;
+  const UniqueFd file(::openat(dir_.get(), "cgroup.kill", O_WRONLY | O_CLOEXEC));
+  if (file) (void)!::write(file.get(), "1", 1);
+}
+
+bool Cgroup::remove() noexcept {
+  if (!dir_) return true;
+  if (::unlinkat(parent_fd_, name_.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY) return false;
+  dir_.reset();
+  return true;
+}
+
+Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_fd) {
+  UniqueFd own(::open(own_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!own) return cgroup_error("opening " + own_dir);
+  // The pid is for people; another PID namespace may have the same one, so it does not suffice.
+  const std::string name = "fnrun-" + std::to_string(::getpid()) + "-" + random_suffix();
+  if (::mkdirat(own.get(), name.c_str(), 0755) != 0)
+    return cgroup_error("making " + own_dir + "/" + name);
+  UniqueFd dir = above_stdio(UniqueFd(::openat(own.get(), name.c_str(), kDirectory)));
+  if (!dir) return cgroup_error("opening " + own_dir + "/" + name);
+  CgroupTree tree(std::move(own), std::move(dir), name);
+
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    return cgroup_error("socket pair for the janitor");
+  tree.janitor_lifeline_ = UniqueFd(pair[0]);
+  const UniqueFd theirs = above_stdio(UniqueFd(pair[1]));
+  const child::EnterPlan enter{.control_fd = theirs.get(),
+                               .extra_fd = tree.tree_.get(),
+                               .init_image_fd = init_image_fd,
+                               .role = child::Role::kJanitor};
+  alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
+  const SignalBlock block;
+  // CLONE_VFORK: returns once the janitor runs its own program, so that `stack` may go.
+  const child::CloneResult janitor = child::clone_init(CLONE_VFORK, -1, enter, stack.data());
+  if (janitor.pid < 0)
+    return SetupError{SetupStep::kCgroup, 0, static_cast<int>(-janitor.pid),
+                      "starting the janitor"};
+  tree.janitor_pidfd_ = UniqueFd(janitor.pidfd);
+  return tree;
+}
+
+CgroupTree::~CgroupTree() {
+  if (!tree_) return;  // Moved from.
+  ::unlinkat(own_dir_.get(), name_.c_str(), AT_REMOVEDIR);
+  janitor_lifeline_.reset();
+  // The janitor finds nothing to do and leaves; it is waited for so that no zombie stays.
+  if (janitor_pidfd_) {
+    siginfo_t info{};
+    while (::waitid(P_PIDFD, static_cast<id_t>(janitor_pidfd_.get()), &info, WEXITED) != 0 &&
+           errno == EINTR) {
+    }
+  }
+}
+
+Result<Cgroup> CgroupTree::make_cgroup() {
+  const std::string name = "sandbox-" + std::to_string(next_++);
+  if (::mkdirat(tree_.get(), name.c_str(), 0755) != 0)
+    return cgroup_error("making " + name_ + "/" + name);
+  UniqueFd dir(::openat(tree_.get(), name.c_str(), kDirectory));
+  if (!dir) {
+    const SetupError error = cgroup_error("opening " + name_ + "/" + name);
+    ::unlinkat(tree_.get(), name.c_str(), AT_REMOVEDIR);
+    return error;
+  }
+  return Cgroup(std::move(dir), tree_.get(), name);
+}
+
+}  // namespace fnrun::isolation

@@ -1,0 +1,64 @@
+// One supervisor's corner of the cgroup v2 tree, and one cgroup for each sandbox in it.
+//
+// Everything goes through directory descriptors: a path could be recreated under us. Only the core
+// files (cgroup.kill) are used; limits belong to the controllers' own work. A small janitor
+// process removes the corner if the supervisor is killed (child/janitor.cc).
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "isolation/setup_error.h"
+#include "isolation/unique_fd.h"
+
+namespace fnrun::isolation {
+
+// A sandbox's cgroup. Owned by the Sandbox; the CgroupTree must outlive it.
+class [[nodiscard]] Cgroup {
+ public:
+  Cgroup() = default;
+  Cgroup(Cgroup&&) noexcept = default;
+  Cgroup& operator=(Cgroup&& other) noexcept;
+  ~Cgroup() { remove(); }
+
+  [[nodiscard]] int dir_fd() const noexcept { return dir_.get(); }
+  explicit operator bool() const noexcept { return static_cast<bool>(dir_); }
+  // SIGKILL to every member, forks in flight included. KERNEL >= 5.14. Never blocks.
+  void kill() const noexcept;
+  // False while something still lives in it (EBUSY). Idempotent.
+  bool remove() noexcept;
+
+ private:
+  friend class CgroupTree;
+  Cgroup(UniqueFd dir, int parent_fd, std::string name)
+      : dir_(std::move(dir)), parent_fd_(parent_fd), name_(std::move(name)) {}
+  UniqueFd dir_;
+  int parent_fd_ = -1;  // Borrowed from the CgroupTree.
+  std::string name_;
+};
+
+// Not thread-safe; the Launcher owns it and locks.
+class [[nodiscard]] CgroupTree {
+ public:
+  // Makes `<own_dir>/fnrun-<pid>-<random>` and starts the janitor with `init_image_fd`.
+  [[nodiscard]] static Result<CgroupTree> make(const std::string& own_dir, int init_image_fd);
+  CgroupTree(CgroupTree&&) noexcept = default;
+  CgroupTree& operator=(CgroupTree&&) = delete;
+  ~CgroupTree();
+
+  [[nodiscard]] Result<Cgroup> make_cgroup();
+
+ private:
+  CgroupTree(UniqueFd own_dir, UniqueFd tree, std::string name)
+      : own_dir_(std::move(own_dir)), tree_(std::move(tree)), name_(std::move(name)) {}
+  UniqueFd own_dir_;
+  UniqueFd tree_;
+  std::string name_;
+  UniqueFd janitor_lifeline_;
+  UniqueFd janitor_pidfd_;
+  unsigned long next_ = 1;
+};
+
+}  // namespace fnrun::isolation

@@ -1,0 +1,90 @@
+// The janitor: removes the cgroups of a supervisor that died without doing so.
+//
+// A process cannot remove the cgroup it lives in, and a supervisor killed with SIGKILL removes
+// nothing. So the first cgroup that a supervisor makes comes with this small process, outside every
+// sandbox: it waits on descriptor 3 for the supervisor to be gone, and then kills and removes all
+// that is below descriptor 4, the supervisor's own cgroup directory, which the parent of that
+// directory then removes by name (descriptor 4's ".."). It never acts while the supervisor lives.
+#include <asm/unistd.h>
+#include <linux/fcntl.h>
+#include <linux/prctl.h>
+
+#include "isolation/child/kernel_abi.h"
+#include "isolation/child/raw_syscall.h"
+#include "isolation/child/setup.h"
+
+namespace fnrun::child {
+namespace {
+
+constexpr int kTreeFd = kControlFd + 1;
+
+struct Dirent {
+  std::uint64_t inode;
+  std::int64_t offset;
+  std::uint16_t size;
+  std::uint8_t type;
+  char name[1];
+};
+constexpr std::uint8_t kTypeDirectory = 4;
+
+void kill_group(int dir) noexcept {
+  const long fd = raw_syscall(__NR_openat, dir, as_arg("cgroup.kill"), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  raw_syscall(__NR_write, fd, as_arg("1"), 1);
+  raw_syscall(__NR_close, fd);
+}
+
+void pause_ms(long milliseconds) noexcept {
+  raw_syscall(__NR_poll, 0, 0, milliseconds);
+}
+
+// One pass over the tree; returns how many sandbox cgroups are still there.
+int sweep() noexcept {
+  alignas(8) static char entries[4096];
+  int left = 0;
+  raw_syscall(__NR_lseek, kTreeFd, 0, 0);
+  for (;;) {
+    const long size = raw_syscall(__NR_getdents64, kTreeFd, as_arg(entries), sizeof entries);
+    if (size <= 0) return left;
+    for (long at = 0; at < size;) {
+      const auto& entry = *reinterpret_cast<const Dirent*>(entries + at);
+      at += entry.size;
+      if (entry.type != kTypeDirectory || entry.name[0] == '.') continue;
+      const long dir = raw_syscall(__NR_openat, kTreeFd, as_arg(entry.name),
+                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+      if (dir < 0) continue;
+      kill_group(int(dir));
+      raw_syscall(__NR_close, dir);
+      if (raw_syscall(__NR_unlinkat, kTreeFd, as_arg(entry.name), kAtRemoveDir) < 0) ++left;
+    }
+  }
+}
+
+// The directory's own name, through /proc: it is removed from its parent.
+void remove_own_directory() noexcept {
+  static char path[4096];
+  const long size =
+      raw_syscall(__NR_readlink, as_arg("/proc/self/fd/4"), as_arg(path), sizeof path - 1);
+  if (size > 0) {
+    path[size] = '\0';
+    raw_syscall(__NR_rmdir, as_arg(path));
+  }
+}
+
+}  // namespace
+
+void run_janitor() noexcept {
+  raw_syscall(__NR_close_range, 0, kControlFd - 1, 0);
+  raw_syscall(__NR_close_range, kTreeFd + 1, ~0U, 0);
+  raw_syscall(__NR_prctl, PR_SET_NAME, as_arg("fnrun-janitor"), 0, 0, 0);
+  raw_syscall(__NR_setsid);  // A Ctrl-C in the supervisor's terminal is not for us.
+  PollFd lifeline{kControlFd, 1, 0};
+  while (raw_syscall(__NR_poll, as_arg(&lifeline), 1, -1) <= 0) {
+  }
+  // Killing is not instant; 10 s is far beyond what was ever measured for a pid-limited sandbox.
+  for (int attempt = 0; attempt < 1'000 && sweep() > 0; ++attempt) pause_ms(10);
+  remove_own_directory();
+  for (;;) raw_syscall(__NR_exit_group, 0);
+}
+
+}  // namespace fnrun::child

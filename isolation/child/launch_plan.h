@@ -1,0 +1,123 @@
+// What the parent tells the init of a sandbox, and what the init reports back.
+//
+// The plan is one message of plain structs and offsets, ready-made by the parent: the init decides
+// nothing. It is sent over a SOCK_SEQPACKET socket pair together with the descriptors of the
+// mounts; the same socket is the lifeline: when its other end closes, the init exits and the kernel
+// kills everything in the PID namespace. Kernel and freestanding headers only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "isolation/child/setup_step.h"
+
+namespace fnrun::child {
+
+using isolation::SetupStep;
+
+// The message must fit a unix socket's default send buffer (212,992 bytes less bookkeeping).
+inline constexpr std::size_t kPlanMax = 192 * 1024;
+inline constexpr std::size_t kArgvMax = 1024;            // Strings of argv, and as many of envp.
+inline constexpr std::size_t kFdMax = 250;               // SCM_RIGHTS carries 253.
+inline constexpr std::uint32_t kPlanMagic = 0x666e7231;  // "fnr1"
+inline constexpr int kControlFd = 3;
+
+// A zero-terminated string, or an array, in the message; offset 0 (the header) means: none.
+struct Text {
+  std::uint32_t offset;
+};
+struct Array {
+  std::uint32_t offset;
+  std::uint32_t count;
+};
+
+enum class FsOpKind : std::uint32_t {
+  kDirectory,  // mkdir path, mode 0755
+  kFile,       // An empty file for a mount to sit on.
+  kSymlink,    // path -> source
+  kAttach,     // The next descriptor of the message, a detached mount, goes to path.
+  kBind,       // The same by path, for a supervisor without privilege: source -> path, attributes.
+  kTmpfs,      // source holds the options
+  kProc,
+};
+// Paths are relative to the new root, which nobody else can reach while it is built.
+struct FsOp {
+  FsOpKind kind;
+  Text path;
+  Text source;
+  std::uint32_t flags;       // kTmpfs, kProc: MS_*.
+  std::uint64_t attributes;  // kBind: MOUNT_ATTR_*.
+};
+
+struct Rlimit {
+  std::uint32_t resource;
+  std::uint32_t zero;
+  std::uint64_t soft;
+  std::uint64_t hard;
+};
+
+struct LandlockRule {
+  std::uint64_t access;
+  Text path;
+  std::uint32_t zero;
+};
+
+struct LaunchPlan {
+  std::uint32_t magic;
+  std::uint32_t size;  // Of the whole message.
+  std::uint32_t uid;   // Inside.
+  std::uint32_t gid;
+  std::uint32_t drop_groups;  // 0 where the kernel denies setgroups (no privilege).
+  std::uint32_t last_capability;
+  std::uint64_t unshare_flags;  // CLONE_NEWCGROUP | CLONE_NEWTIME, as the host has them.
+  Text time_offsets;            // For /proc/self/timens_offsets; none without CLONE_NEWTIME.
+  Text root_size;  // size= of the tmpfs that becomes "/".
+  Text hostname;
+  Text working_directory;
+  Text handler;               // Absolute path inside.
+  Array argv;                 // Text[]
+  Array envp;                 // Text[]
+  Array fs_ops;               // FsOp[]
+  Array rlimits;              // Rlimit[]
+  std::uint64_t landlock_fs;  // handled_access_fs; 0: no Landlock on this host.
+  std::uint64_t landlock_net;
+  std::uint64_t landlock_scoped;
+  std::uint64_t landlock_attr_size;  // What this kernel's ABI expects.
+  Array landlock_rules;              // LandlockRule[]
+  Array seccomp;                     // sock_filter[]: the handler's
+  Array init_seccomp;                // sock_filter[]: the init's own, loaded once the handler runs
+  std::uint32_t switched_off;        // TestSwitch bits: always 0 outside the project's own tests.
+  std::uint32_t zero;
+};
+
+// Layers that the project's tests can turn off to prove that a layer's probes notice.
+enum TestSwitch : std::uint32_t {
+  kSwitchSeccomp = 1U << 0,
+  kSwitchCapabilities = 1U << 1,
+  kSwitchNoNewPrivs = 1U << 2,
+  kSwitchReadOnlyRoot = 1U << 3,
+  kSwitchLandlock = 1U << 4,
+  kSwitchRlimits = 1U << 5,
+  kSwitchKeyring = 1U << 6,
+  kSwitchNonDumpable = 1U << 7,
+  kSwitchCloseFds = 1U << 8,
+};
+
+enum class ReportKind : std::uint32_t { kStarted = 1, kFailed = 2, kExited = 3 };
+
+// One datagram from the init. kFailed fills step, index and os_errno; kExited the rest.
+struct Report {
+  ReportKind kind;
+  SetupStep step;
+  std::uint16_t index;
+  std::int32_t os_errno;
+  std::int32_t wait_status;  // Of the handler, as waitpid(2) gives it.
+  std::int64_t user_us;      // Handler and the children it waited for.
+  std::int64_t system_us;
+  std::int64_t max_rss_kib;
+  std::int64_t voluntary_switches;
+  std::int64_t involuntary_switches;
+};
+static_assert(sizeof(Report) == 56, "one datagram; both sides are built together");
+
+}  // namespace fnrun::child

@@ -1,0 +1,82 @@
+// The handler's process, from its fork to its execve(2).
+//
+// The init forks itself: it is a few pages small, so this costs what vfork would and shares
+// nothing. The child says how it fared through one shared page; CLONE_VFORK keeps the init waiting
+// until the child has executed the handler or is gone, so the page is final when the init reads it.
+#include <asm/unistd.h>
+#include <linux/mman.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+
+#include "isolation/child/kernel_abi.h"
+#include "isolation/child/raw_syscall.h"
+#include "isolation/child/setup.h"
+
+namespace fnrun::child {
+namespace {
+
+struct Failure {
+  volatile SetupStep step;
+  volatile std::int32_t result;
+};
+
+// Filled by the init before the fork: nothing is computed in the child.
+const char* argv_pointers[kArgvMax + 1];
+const char* envp_pointers[kArgvMax + 1];
+
+void point_at(const Received& received, Array texts, const char** pointers) noexcept {
+  const Text* from = received.array<Text>(texts);
+  for (unsigned i = 0; i < texts.count; ++i) pointers[i] = received.text(from[i]);
+  pointers[texts.count] = nullptr;
+}
+
+[[noreturn]] void give_up(Failure& failure, SetupStep step, long result) noexcept {
+  failure.result = std::int32_t(result);
+  failure.step = step;
+  for (;;) raw_syscall(__NR_exit_group, 125);
+}
+
+[[noreturn]] void become_handler(const Received& received, int ruleset_fd,
+                                 Failure& failure) noexcept {
+  const LaunchPlan& plan = *received.plan;
+  if (ruleset_fd >= 0) {
+    if (const long r = raw_syscall(__NR_landlock_restrict_self, ruleset_fd, 0); r < 0)
+      give_up(failure, SetupStep::kLandlockRestrict, r);
+  }
+  // The control socket and the ruleset go; 0, 1 and 2 are all that the handler has.
+  if (const long r = raw_syscall(__NR_close_range, kControlFd, ~0U, 0); r < 0)
+    give_up(failure, SetupStep::kStdio, r);
+  const std::uint64_t no_signals = 0;
+  if (const long r = raw_syscall(__NR_rt_sigprocmask, /*SIG_SETMASK=*/2, as_arg(&no_signals), 0, 8);
+      r < 0)
+    give_up(failure, SetupStep::kSignals, r);
+  // Last: from here the policy governs us too. It must admit execve; exit_group is our own need
+  // when that fails, and a policy without it only turns the failure into a kill.
+  const SockFprog program{static_cast<unsigned short>(plan.seccomp.count),
+                          received.array<char>(plan.seccomp)};
+  if (const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)); r < 0)
+    give_up(failure, SetupStep::kSeccomp, r);
+  const long r = raw_syscall(__NR_execve, as_arg(received.text(plan.handler)),
+                             as_arg(argv_pointers), as_arg(envp_pointers));
+  give_up(failure, SetupStep::kExec, r);
+}
+
+}  // namespace
+
+int spawn_handler(const Received& received, int ruleset_fd) noexcept {
+  point_at(received, received.plan->argv, argv_pointers);
+  point_at(received, received.plan->envp, envp_pointers);
+  const long page = check(
+      raw_syscall(__NR_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
+      SetupStep::kSpawn, 0);
+  auto& failure = *reinterpret_cast<Failure*>(page);
+  const long pid = check(raw_syscall(__NR_clone, long(CLONE_VFORK | kSigChld), 0, 0, 0, 0),
+                         SetupStep::kSpawn, 1);
+  if (pid == 0) become_handler(received, ruleset_fd, failure);
+  if (failure.step != SetupStep::kNone) fail(failure.step, 0, failure.result);
+  raw_syscall(__NR_munmap, page, 4096);
+  if (ruleset_fd >= 0) raw_syscall(__NR_close, ruleset_fd);
+  return int(pid);
+}
+
+}  // namespace fnrun::child

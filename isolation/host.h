@@ -1,0 +1,59 @@
+// What this host and this user can do for a sandbox: facts, probed once.
+//
+// A plain value. compile() (plan.h) holds a policy against it, so every degradation is decided, and
+// can be printed, before anything is launched. Knows nothing of any policy.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "isolation/setup_error.h"
+
+namespace fnrun::isolation {
+
+// Host uids (and equal gids) that sandboxes of a privileged supervisor run under, one each.
+struct UidRange {
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+};
+
+struct Host {
+  std::string kernel_release;
+  uid_t uid = 0;  // Effective, of the supervisor.
+  gid_t gid = 0;
+  // Root, or as good as: may give each sandbox a uid of its own. Otherwise the sandboxes run as the
+  // supervisor's own uid, behind a user namespace.
+  bool privileged = false;
+  std::optional<UidRange> slot_uids;     // Only if privileged.
+  std::size_t supplementary_groups = 0;  // Without privilege they cannot be dropped.
+  int landlock_abi = 0;                  // 0: none.
+  bool time_namespace = false;
+  unsigned last_capability = 0;
+  std::string cgroup_dir;         // Our own cgroup v2 directory, writable; "" if none.
+  std::string no_cgroup_because;  // Then: why.
+};
+
+// Refuses hosts that cannot hold any sandbox: another machine than x86_64, Linux before 5.14, root
+// that may not change uids. Reads /proc, makes and removes one cgroup; leaves nothing behind.
+// `uids`: instead of the default range (see README.md, "One uid per slot").
+[[nodiscard]] Result<Host> probe_host(std::optional<UidRange> uids = std::nullopt);
+
+// Parsers of the kernel's text, total on any input; public so that they are tested and fuzzed.
+struct IdMapExtent {
+  std::uint32_t inside = 0;
+  std::uint32_t outside = 0;
+  std::uint32_t count = 0;
+};
+[[nodiscard]] std::vector<IdMapExtent> parse_id_map(std::string_view text);
+// The directory of the cgroup v2 hierarchy's `own_path` (of /proc/self/cgroup's "0::" line) as
+// /proc/self/mountinfo shows it, or "".
+[[nodiscard]] std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgroups);
+[[nodiscard]] std::optional<UidRange> choose_uid_range(const std::vector<IdMapExtent>& map);
+// "6.1.0-50-amd64" -> {6, 1}; {0, 0} if it does not start so.
+[[nodiscard]] std::pair<int, int> parse_kernel_release(std::string_view release);
+
+}  // namespace fnrun::isolation

@@ -1,0 +1,282 @@
+#include "isolation/launcher.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <optional>
+
+#include "isolation/child/enter.h"
+#include "isolation/child/launch_plan.h"
+#include "isolation/plan_message.h"
+#include "isolation/signal_block.h"
+
+extern "C" const unsigned char fnrun_init_image_begin[];
+extern "C" const unsigned char fnrun_init_image_end[];
+
+namespace fnrun::isolation {
+namespace {
+
+#ifndef MFD_EXEC
+constexpr unsigned MFD_EXEC = 0x10U;  // Linux 6.3
+#endif
+
+constexpr std::uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+
+SetupError error_at(SetupStep step, std::string subject, int os_errno = errno) {
+  return {step, 0, os_errno, std::move(subject)};
+}
+
+// Descriptors that the child moves to 3 must not be overwritten on the way.
+UniqueFd above_stdio(UniqueFd fd) {
+  return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 16));
+}
+
+// The init's program in a sealed memory file: what runs as PID 1 is what was built, whatever
+// happens to files (CVE-2019-5736 was a container runtime overwritten through /proc/self/exe).
+Result<UniqueFd> make_init_image() {
+  UniqueFd fd(::memfd_create("fnrun-init", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC));
+  if (!fd && errno == EINVAL)
+    fd.reset(::memfd_create("fnrun-init", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd) return error_at(SetupStep::kInitImage, "memfd_create");
+  const auto size = static_cast<std::size_t>(fnrun_init_image_end - fnrun_init_image_begin);
+  if (::write(fd.get(), fnrun_init_image_begin, size) != static_cast<ssize_t>(size))
+    return error_at(SetupStep::kInitImage, "writing the image");
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
+    return error_at(SetupStep::kInitImage, "sealing the image");
+  return above_stdio(std::move(fd));
+}
+
+Result<void> write_proc(int proc_dir, const char* file, const std::string& text) {
+  const UniqueFd fd(::openat(proc_dir, file, O_WRONLY | O_CLOEXEC));
+  if (!fd) return error_at(SetupStep::kIdMap, std::string("opening ") + file);
+  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return error_at(SetupStep::kIdMap, std::string("writing '") + text + "' to " + file);
+  return {};
+}
+
+// One inside id to one outside id, which is never host uid 0: a sandbox whose uid is root on the
+// host owns /proc/sys, whatever capabilities it lacks.
+Result<void> write_id_maps(pid_t pid, const Plan& plan, std::uint32_t host_uid,
+                           std::uint32_t host_gid) {
+  // SAFETY: our child is not reaped, so its pid cannot be another's.
+  const std::string path = "/proc/" + std::to_string(pid);
+  const UniqueFd proc(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc) return error_at(SetupStep::kIdMap, path);
+  const auto line = [](std::uint32_t inside, std::uint32_t outside) {
+    return std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
+  };
+  if (auto r = write_proc(proc.get(), "uid_map", line(plan.policy.identity.uid, host_uid)); !r)
+    return r;
+  // CVE-2014-8989: without privilege a gid map is only allowed once groups cannot be dropped.
+  if (!plan.host.privileged) {
+    if (auto r = write_proc(proc.get(), "setgroups", "deny"); !r) return r;
+  }
+  if (auto r = write_proc(proc.get(), "gid_map", line(plan.policy.identity.gid, host_gid)); !r)
+    return r;
+  // When memory runs out, a handler goes before anything of the host.
+  return write_proc(proc.get(), "oom_score_adj", "500");
+}
+
+// The sources as detached mounts, already read-only and private, made where they may be walked to:
+// the sandbox's uid need not be able to (a checkout under a 0700 home).
+Result<std::vector<UniqueFd>> clone_mounts(const Plan& plan) {
+  std::vector<UniqueFd> trees;
+  if (!plan.host.privileged) return trees;
+  std::uint16_t index = 0;
+  for (const RootEntry& entry : plan.root) {
+    if (entry.kind != RootEntry::Kind::kMount) continue;
+    UniqueFd tree(static_cast<int>(
+        ::syscall(SYS_open_tree, entry.source_fd.get(), "",
+                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE)));
+    mount_attr attributes{
+        .attr_set = entry.attributes, .attr_clr = 0, .propagation = MS_PRIVATE, .userns_fd = 0};
+    if (!tree || ::syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE,
+                           &attributes, sizeof attributes) != 0)
+      return SetupError{SetupStep::kOpenTree, index, errno, entry.source};
+    trees.push_back(std::move(tree));
+    ++index;
+  }
+  return trees;
+}
+
+Result<void> send_plan(int socket, const std::vector<std::byte>& message, const Stdio& stdio,
+                       const std::vector<UniqueFd>& mounts) {
+  std::vector<int> fds{stdio.in.get(), stdio.out.get(), stdio.err.get()};
+  for (const UniqueFd& mount : mounts) fds.push_back(mount.get());
+  if (fds.size() > child::kFdMax)
+    return error_at(SetupStep::kSendPlan, std::to_string(fds.size()) + " descriptors", E2BIG);
+  std::vector<std::byte> control(CMSG_SPACE(fds.size() * sizeof(int)));
+  // SAFETY: sendmsg does not write through iov_base.
+  iovec iov{const_cast<std::byte*>(message.data()), message.size()};  // NOLINT
+  msghdr header{};
+  header.msg_iov = &iov;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+  std::memcpy(CMSG_DATA(rights), fds.data(), fds.size() * sizeof(int));
+  if (::sendmsg(socket, &header, MSG_NOSIGNAL) != static_cast<ssize_t>(message.size()))
+    return error_at(SetupStep::kSendPlan, std::to_string(message.size()) + " bytes");
+  return {};
+}
+
+std::string subject_of(const Plan& plan, const child::Report& report) {
+  switch (report.step) {
+    case SetupStep::kFsOp:
+      if (report.index < plan.root.size())
+        return "/" + plan.root[report.index].path +
+               (plan.root[report.index].source.empty() ? ""
+                                                       : " from " + plan.root[report.index].source);
+      return "";
+    case SetupStep::kRlimit:
+      return report.index < plan.limits.size() ? plan.limits[report.index].name : "";
+    case SetupStep::kLandlockRule:
+      return report.index < plan.landlock_paths.size() ? plan.landlock_paths[report.index].path
+                                                       : "";
+    case SetupStep::kExec:
+      return plan.handler.path;
+    case SetupStep::kWorkingDirectory:
+      return plan.policy.working_directory;
+    default:
+      return "";
+  }
+}
+
+// Waits for the init's word. End of file means only that it is gone: killed before it could say.
+Result<void> await_start(int control, const Plan& plan,
+                         std::chrono::steady_clock::time_point limit) {
+  for (;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
+    if (left.count() <= 0)
+      return error_at(SetupStep::kStartTimeout, "the sandbox did not start in time", 0);
+    pollfd readable{control, POLLIN, 0};
+    const int ready = ::poll(&readable, 1, static_cast<int>(left.count()));
+    if (ready < 0 && errno != EINTR) return error_at(SetupStep::kControlSocket, "poll");
+    if (ready <= 0) continue;
+    child::Report report{};
+    const ssize_t size = ::recv(control, &report, sizeof report, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (size != sizeof report) return error_at(SetupStep::kKilledBeforeExec, "", 0);
+    if (report.kind == child::ReportKind::kStarted) return {};
+    return SetupError{report.step, report.index, report.os_errno, subject_of(plan, report)};
+  }
+}
+
+// A child that failed early makes our own next step fail too; its word is the better one.
+SetupError prefer_report(int control, const Plan& plan, SetupError ours) {
+  child::Report report{};
+  if (::recv(control, &report, sizeof report, MSG_DONTWAIT) != sizeof report ||
+      report.kind != child::ReportKind::kFailed)
+    return ours;
+  return {report.step, report.index, report.os_errno, subject_of(plan, report)};
+}
+
+}  // namespace
+
+struct Launcher::Shared {
+  UniqueFd init_image;
+  std::optional<UidLeases> uids;
+  std::optional<CgroupTree> cgroups;
+  std::mutex cgroup_mutex;
+};
+
+Launcher::Launcher(std::unique_ptr<Shared> shared) : shared_(std::move(shared)) {}
+Launcher::Launcher(Launcher&&) noexcept = default;
+Launcher::~Launcher() = default;
+
+Result<Launcher> Launcher::make(const Host& host, const LauncherOptions& options) {
+  auto shared = std::make_unique<Shared>();
+  auto image = make_init_image();
+  if (!image) return image.error();
+  shared->init_image = std::move(*image);
+  if (host.privileged) {
+    auto uids = UidLeases::open(*host.slot_uids, options.uid_lock_file);
+    if (!uids) return uids.error();
+    shared->uids.emplace(std::move(*uids));
+  }
+  if (!host.cgroup_dir.empty()) {
+    auto cgroups = CgroupTree::make(host.cgroup_dir, shared->init_image.get());
+    if (!cgroups) return cgroups.error();
+    shared->cgroups.emplace(std::move(*cgroups));
+  }
+  return Launcher(std::move(shared));
+}
+
+// The order: what can fail without a process comes first; the maps are written while the init is
+// still loading; the plan goes last, because having it is the init's sign to begin.
+Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
+                                 std::span<const std::string> extra_environment) {
+  const auto began = std::chrono::steady_clock::now();
+  const auto message = encode_plan(plan, extra_environment);
+  if (!message) return message.error();
+  // The child's, until it runs its own program: declared first so that it outlives `sandbox`, whose
+  // destructor undoes whatever was reached and waits for the child to be gone.
+  alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
+  Sandbox sandbox;
+  sandbox.kill_timeout_ = plan.policy.limits.kill_timeout;
+  if (plan.host.privileged) {
+    auto lease = shared_->uids->acquire();
+    if (!lease) return lease.error();
+    sandbox.uid_ = std::move(*lease);
+  }
+  if (plan.use_cgroup && shared_->cgroups) {
+    const std::lock_guard guard(shared_->cgroup_mutex);
+    auto cgroup = shared_->cgroups->make_cgroup();
+    if (!cgroup) return cgroup.error();
+    sandbox.cgroup_ = std::move(*cgroup);
+  }
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    return error_at(SetupStep::kControlSocket, "socketpair");
+  sandbox.control_ = UniqueFd(pair[0]);
+  UniqueFd theirs = above_stdio(UniqueFd(pair[1]));
+  if (!theirs) return error_at(SetupStep::kControlSocket, "descriptor for the init");
+
+  const child::EnterPlan enter{.control_fd = theirs.get(),
+                               .extra_fd = -1,
+                               .init_image_fd = shared_->init_image.get(),
+                               .role = child::Role::kSandbox};
+  {
+    const SignalBlock block;
+    const auto clone =
+        child::clone_init(kNamespaces, sandbox.cgroup_.dir_fd(), enter, stack.data());
+    if (clone.pid < 0) return error_at(SetupStep::kClone, "clone3", static_cast<int>(-clone.pid));
+    sandbox.pid_ = static_cast<pid_t>(clone.pid);
+    sandbox.pidfd_ = UniqueFd(clone.pidfd);
+  }
+  auto started = [&]() -> Result<void> {
+    const std::uint32_t slot = sandbox.uid_.uid();
+    const bool own = plan.host.privileged;
+    if (auto r = write_id_maps(sandbox.pid_, plan, own ? slot : plan.host.uid,
+                               own ? slot : plan.host.gid);
+        !r)
+      return r;
+    const auto mounts = clone_mounts(plan);
+    if (!mounts) return mounts.error();
+    if (auto r = send_plan(sandbox.control_.get(), *message, stdio, *mounts); !r) return r;
+    theirs.reset();  // The init's end is now the only one: its death is our end of file.
+    return await_start(sandbox.control_.get(), plan, began + plan.policy.limits.start_timeout);
+  }();
+  sandbox.start_time_ = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - began);
+  if (!started) return prefer_report(sandbox.control_.get(), plan, started.error());
+  return sandbox;
+}
+
+}  // namespace fnrun::isolation

@@ -1,0 +1,195 @@
+#include "isolation/plan.h"
+
+#include <linux/landlock.h>
+#include <linux/mount.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "isolation/child/launch_plan.h"
+#include "isolation/root_builder.h"
+
+namespace fnrun::isolation {
+namespace {
+
+using policies::Layer;
+
+// Debian 12's headers know ABI 2; each later right with the ABI that brought it.
+constexpr std::uint64_t kFsAbi1 = (1ULL << 13) - 1;
+constexpr std::uint64_t kFsRefer = 1ULL << 13;     // ABI 2, Linux 5.19
+constexpr std::uint64_t kFsTruncate = 1ULL << 14;  // ABI 3, Linux 6.2
+constexpr std::uint64_t kFsIoctlDev = 1ULL << 15;  // ABI 5, Linux 6.10
+constexpr std::uint64_t kNetTcp = 3;               // ABI 4, Linux 6.7: bind, connect
+constexpr std::uint64_t kScopes = 3;               // ABI 6, Linux 6.12: abstract sockets, signals
+
+constexpr std::uint64_t kReadFile = LANDLOCK_ACCESS_FS_READ_FILE;
+constexpr std::uint64_t kReadDir = LANDLOCK_ACCESS_FS_READ_DIR;
+constexpr std::uint64_t kExecute = LANDLOCK_ACCESS_FS_EXECUTE;
+constexpr std::uint64_t kWriteFile = LANDLOCK_ACCESS_FS_WRITE_FILE;
+constexpr std::uint64_t kMakeDevices = LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK;
+// Rights that a rule on a file (not a folder) may carry.
+constexpr std::uint64_t kFileRights = kExecute | kWriteFile | kReadFile | kFsTruncate | kFsIoctlDev;
+
+// Landlock repeats what the mounts say, by other means: a mount that turned out writable, or an
+// exec from /tmp, is still refused. Rights add up along a path, so "/" itself gets reading folders
+// only.
+void plan_landlock(Plan& plan) {
+  const int abi = plan.host.landlock_abi;
+  plan.landlock_fs = kFsAbi1;
+  if (abi >= 2) plan.landlock_fs |= kFsRefer;
+  if (abi >= 3) plan.landlock_fs |= kFsTruncate;
+  if (abi >= 5) plan.landlock_fs |= kFsIoctlDev;
+  if (abi >= 4) plan.landlock_net = kNetTcp;
+  if (abi >= 6) plan.landlock_scoped = kScopes;
+  const auto allow = [&](std::string path, std::uint64_t access) {
+    plan.landlock_paths.push_back({std::move(path), access & plan.landlock_fs});
+  };
+  allow("/", kReadDir);
+  for (const RootEntry& entry : plan.root) {
+    if (entry.kind == RootEntry::Kind::kTmpfs) {
+      const bool exec = (entry.flags & MS_NOEXEC) == 0;
+      allow("/" + entry.path, plan.landlock_fs & ~kMakeDevices & ~(exec ? 0 : kExecute));
+    } else if (entry.kind == RootEntry::Kind::kProc) {
+      allow("/" + entry.path, kReadFile | kReadDir);
+    } else if (entry.kind == RootEntry::Kind::kMount && entry.path.starts_with("dev/")) {
+      allow("/" + entry.path, kReadFile | kWriteFile | kFsTruncate | kFsIoctlDev);
+    } else if (entry.kind == RootEntry::Kind::kMount) {
+      const bool exec = (entry.attributes & MOUNT_ATTR_NOEXEC) == 0;
+      const std::uint64_t access = kReadFile | kReadDir | (exec ? kExecute : 0);
+      allow("/" + entry.path, entry.is_directory ? access : access & kFileRights);
+    }
+  }
+}
+
+// Beside the policy's own, what is the same for every sandbox. CORE is 1, not 0: a piped
+// core_pattern ignores 0 and would run the host's core handler; 1 is the kernel's word for "no
+// helper".
+std::vector<ResourceLimit> plan_limits(const policies::Limits& limits) {
+  return {
+      {RLIMIT_NOFILE, limits.open_files_max, "open_files_max"},
+      // Counted in the sandbox's own user namespace (KERNEL >= 5.14), where the init is one too.
+      {RLIMIT_NPROC, limits.processes_max + 1, "processes_max"},
+      {RLIMIT_FSIZE, limits.file_size_max.bytes, "file_size_max_bytes"},
+      {RLIMIT_STACK, limits.stack_max.bytes, "stack_max_bytes"},
+      {RLIMIT_CORE, 1, "core dumps"},
+      {RLIMIT_MEMLOCK, 0, "locked memory"},
+      {RLIMIT_MSGQUEUE, 0, "POSIX message queues"},
+      {RLIMIT_SIGPENDING, 128, "queued signals"},
+      {RLIMIT_NICE, 0, "nice"},
+      {RLIMIT_RTPRIO, 0, "real-time priority"},
+  };
+}
+
+std::vector<std::string> plan_environment(const policies::Environment& environment) {
+  std::map<std::string, std::string> all = environment.set;
+  for (const auto& [name, why] : environment.pass)
+    if (const char* value = ::secure_getenv(name.c_str()); value != nullptr) all[name] = value;
+  std::vector<std::string> list;
+  for (const auto& [name, value] : all) list.push_back(name + "=" + value);
+  return list;
+}
+
+Result<void> plan_root(Plan& plan) {
+  RootBuilder builder(plan.host);
+  builder.add_device_nodes();
+  builder.add_tmp(plan.policy);
+  builder.add_proc();
+  auto paths = plan.policy.filesystem.read_only;
+  std::sort(paths.begin(), paths.end(),
+            [](const auto& a, const auto& b) { return a.target < b.target; });
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    if (auto added = builder.add_read_only(paths[i], static_cast<std::uint16_t>(i)); !added)
+      return added.error();
+  }
+  const HandlerFile& handler = plan.handler;
+  if (auto added = builder.add_executable(handler.path, handler.path, "the handler"); !added)
+    return added.error();
+  if (!handler.interpreter.empty()) {
+    if (auto added = builder.add_executable(handler.interpreter, handler.interpreter,
+                                            "the handler's interpreter");
+        !added)
+      return added.error();
+  }
+  if (!handler.loader.empty() && !builder.shows(handler.loader, true))
+    return SetupError{
+        SetupStep::kHandlerNotFound, 0, 0,
+        handler.path + " is dynamically linked, and its loader " + handler.loader +
+            " is not visible under this policy: link it statically, or use a policy that shows the "
+            "libraries, as strict does"};
+  plan.root = std::move(builder).take();
+  return {};
+}
+
+// Layers that a host may lack: required refuses here, preferred is written down.
+Result<void> decide_layer(Plan& plan, Layer layer, bool available, const std::string& because,
+                          bool& use) {
+  use = available;
+  if (available) return {};
+  const std::string name = policies::name_of(layer);
+  if (!plan.policy.preferred.contains(layer))
+    return SetupError{SetupStep::kLayerMissing, 0, 0,
+                      "the policy requires '" + name + "': " + because};
+  plan.degraded[name] = because;
+  return {};
+}
+
+Result<void> decide_layers(Plan& plan) {
+  const Host& host = plan.host;
+  bool use_landlock = false;
+  if (auto r = decide_layer(plan, Layer::kCgroup, !host.cgroup_dir.empty(), host.no_cgroup_because,
+                            plan.use_cgroup);
+      !r)
+    return r.error();
+  if (auto r = decide_layer(
+          plan, Layer::kLandlock, host.landlock_abi > 0,
+          "this kernel has no Landlock, or it is not among its active security modules",
+          use_landlock);
+      !r)
+    return r.error();
+  if (auto r = decide_layer(plan, Layer::kTimeNamespace, host.time_namespace,
+                            "this kernel has no time namespaces", plan.use_time_namespace);
+      !r)
+    return r.error();
+  if (use_landlock) plan_landlock(plan);
+  if (!host.privileged && host.supplementary_groups > 0)
+    plan.degraded["supplementary_groups"] =
+        "an unprivileged supervisor cannot drop its " + std::to_string(host.supplementary_groups) +
+        " supplementary groups; the sandbox keeps them (on files that no mount shows)";
+  plan.layers = {"user_namespace", "pid_namespace", "mount_namespace", "network_namespace",
+                 "ipc_namespace",  "uts_namespace", "cgroup_namespace"};
+  if (plan.use_time_namespace) plan.layers.emplace_back("time_namespace");
+  if (plan.use_cgroup) plan.layers.emplace_back("cgroup");
+  for (const char* name :
+       {"private_root", "rlimits", "session_keyring", "no_capabilities", "no_new_privs"})
+    plan.layers.emplace_back(name);
+  if (use_landlock) plan.layers.emplace_back("landlock");
+  plan.layers.emplace_back("seccomp");
+  return {};
+}
+
+}  // namespace
+
+Result<Plan> compile(const policies::Policy& policy, const Host& host, HandlerFile handler) {
+  Plan plan;
+  plan.policy = policy;
+  plan.host = host;
+  plan.handler = std::move(handler);
+  plan.environment = plan_environment(policy.environment);
+  plan.limits = plan_limits(policy.limits);
+  if (plan.handler.argv.size() > child::kArgvMax)
+    return SetupError{SetupStep::kCommandTooLong, 0, 0,
+                      std::to_string(plan.handler.argv.size()) + " arguments; at most " +
+                          std::to_string(child::kArgvMax)};
+  if (auto root = plan_root(plan); !root) return root.error();
+  if (auto layers = decide_layers(plan); !layers) return layers.error();
+  auto seccomp = compile_seccomp(policy.seccomp);
+  if (!seccomp) return seccomp.error();
+  plan.seccomp = std::move(*seccomp);
+  auto init_seccomp = compile_init_seccomp();
+  if (!init_seccomp) return init_seccomp.error();
+  plan.init_seccomp = std::move(*init_seccomp);
+  return plan;
+}
+
+}  // namespace fnrun::isolation

@@ -1,0 +1,89 @@
+// Plan::explain(): the compiled plan in words, from the plan itself, never from the policy: what is
+// printed is what will be done.
+#include <linux/mount.h>
+
+#include "isolation/plan.h"
+
+namespace fnrun::isolation {
+namespace {
+
+std::string action_text(const policies::SyscallAction& action) {
+  switch (action.kind) {
+    case policies::SyscallAction::Kind::kAllow:
+      return "allowed";
+    case policies::SyscallAction::Kind::kErrno:
+      return std::string("refused with ") + ::strerrorname_np(action.os_errno);
+    case policies::SyscallAction::Kind::kKillProcess:
+      break;
+  }
+  return "kill the process";
+}
+
+std::string mount_flags(const RootEntry& entry) {
+  std::string text = (entry.attributes & MOUNT_ATTR_RDONLY) ? "read-only" : "writable";
+  if (entry.attributes & MOUNT_ATTR_NOSUID) text += ", nosuid";
+  if (entry.attributes & MOUNT_ATTR_NODEV) text += ", nodev";
+  if (entry.attributes & MOUNT_ATTR_NOEXEC) text += ", noexec";
+  return text;
+}
+
+std::string root_line(const RootEntry& entry) {
+  const std::string path = "  /" + entry.path;
+  const std::string why = entry.why.empty() ? "" : "  # " + entry.why;
+  switch (entry.kind) {
+    case RootEntry::Kind::kMount:
+      return path + (entry.source == "/" + entry.path ? "" : " from " + entry.source) + " (" +
+             mount_flags(entry) + ")" + why + "\n";
+    case RootEntry::Kind::kSymlink:
+      return path + " -> " + entry.source + why + "\n";
+    case RootEntry::Kind::kTmpfs:
+      return path + " in memory, writable (" + entry.source + ", nosuid, nodev" +
+             ((entry.flags & MS_NOEXEC) ? ", noexec)" : ", may execute)") + why + "\n";
+    case RootEntry::Kind::kProc:
+      return path + " (" + entry.source + ", read-only): the sandbox's own processes only\n";
+    case RootEntry::Kind::kDirectory:
+    case RootEntry::Kind::kFile:
+      break;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string Plan::explain() const {
+  std::string text = "handler: " + handler.path;
+  if (!handler.interpreter.empty()) text += " (run by " + handler.interpreter + ")";
+  text += "\npolicy: " + policy.description + "\n";
+  text += "layers in force:";
+  for (const std::string& layer : layers) text += " " + layer;
+  text += "\n";
+  for (const auto& [layer, why] : degraded) text += "DEGRADED " + layer + ": " + why + "\n";
+
+  text += "identity: uid " + std::to_string(policy.identity.uid) + " inside; on the host ";
+  text += host.privileged
+              ? "an unprivileged uid of its own from " + std::to_string(host.slot_uids->first) +
+                    " to " + std::to_string(host.slot_uids->first + host.slot_uids->count - 1)
+              : "your own uid " + std::to_string(host.uid);
+  text += "; hostname " + policy.identity.hostname + "; no capability, no_new_privs\n";
+
+  text += "file system: an empty read-only root in memory, with\n";
+  for (const RootEntry& entry : root) text += root_line(entry);
+  text += "network: a namespace of its own without any interface that is up\n";
+  text += "limits:\n";
+  for (const ResourceLimit& limit : limits)
+    text += "  " + limit.name + ": " + std::to_string(limit.value) + "\n";
+  text += "  NOT limited in this version: memory and CPU time\n";
+  text += "environment:";
+  for (const std::string& variable : environment) text += " " + variable;
+  text += "\nworking directory: " + policy.working_directory + "\n";
+
+  text += "system calls (" + std::to_string(seccomp.size()) + " BPF instructions): by default " +
+          action_text(policy.seccomp.default_action) + "; foreign architectures kill the process\n";
+  for (const auto& rule : policy.seccomp.rules)
+    text += "  " + rule.name + ": " + std::to_string(rule.calls.size()) +
+            (rule.calls.size() == 1 ? " call " : " calls ") + action_text(rule.action) +
+            (rule.when.empty() ? "" : " for some arguments") + "  # " + rule.why + "\n";
+  return text;
+}
+
+}  // namespace fnrun::isolation

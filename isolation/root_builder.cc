@@ -1,0 +1,248 @@
+#include "isolation/root_builder.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <memory>
+
+namespace fnrun::isolation {
+namespace {
+
+constexpr std::uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+// What a device node of our own needs: to be one, and nothing else.
+constexpr std::uint64_t kDeviceNode = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+constexpr int kLinkDepthMax = 16;
+
+std::string without_slash(const std::string& path) {
+  return path.substr(path.find_first_not_of('/'));
+}
+
+bool is_below(const std::string& path, const std::string& folder) {
+  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
+}
+
+SetupError source_error(std::uint16_t index, int os_errno, std::string subject) {
+  return {SetupStep::kMountSource, index, os_errno, std::move(subject)};
+}
+
+// May the sandbox's uid, a stranger to the file's owner and group, read it? Named before launch,
+// because inside it would be an EACCES that nobody can explain. Deeper files are not looked at.
+std::string why_unreadable(const struct stat& info, const std::string& source, const Host& host) {
+  const mode_t wanted = S_ISDIR(info.st_mode) ? S_IROTH | S_IXOTH : S_IROTH;
+  if (host.privileged)
+    return (info.st_mode & wanted) == wanted || (info.st_mode & S_IXOTH) != 0
+               ? ""
+               : source +
+                     " is not readable for others, and the sandbox's uid is neither its owner nor "
+                     "in its group";
+  return ::access(source.c_str(), R_OK) == 0 || ::access(source.c_str(), X_OK) == 0
+             ? ""
+             : source + " is not readable for you";
+}
+
+std::string canonical(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), std::free);
+  return real ? real.get() : "";
+}
+
+std::string link_text(const std::string& path) {
+  std::string text(PATH_MAX, '\0');
+  const ssize_t size = ::readlink(path.c_str(), text.data(), text.size());
+  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  return text;
+}
+
+}  // namespace
+
+Result<void> RootBuilder::add_read_only(const policies::ReadOnlyPath& path, std::uint16_t index) {
+  struct stat info {};
+  if (::lstat(path.source.c_str(), &info) != 0) {
+    if (errno == ENOENT && path.optional) return {};
+    return source_error(
+        index, errno,
+        path.source + (errno == ENOENT ? " (\"optional\": true would leave it out)" : ""));
+  }
+  // A link of the host, as /lib of a merged /usr, stays a link: what it points to must be shown
+  // too.
+  if (S_ISLNK(info.st_mode) && path.source == path.target) {
+    if (auto parents = make_parents(path.target); !parents) return parents.error();
+    const std::string text = link_text(path.source);
+    links_[path.target] = text;
+    entries_.push_back({.kind = RootEntry::Kind::kSymlink,
+                        .path = without_slash(path.target),
+                        .source = text,
+                        .why = path.why});
+    return {};
+  }
+  return mount(path.target, path.source,
+               path.executable ? kReadOnly : kReadOnly | MOUNT_ATTR_NOEXEC, path.why, index);
+}
+
+Result<void> RootBuilder::add_executable(const std::string& target, const std::string& source,
+                                         const std::string& why) {
+  if (shows(target, /*executable=*/true)) return {};
+  return mount(resolve_links(target), source, kReadOnly, why, 0);
+}
+
+Result<void> RootBuilder::make_parents(const std::string& target) {
+  for (auto slash = target.find('/', 1); slash != std::string::npos;
+       slash = target.find('/', slash + 1)) {
+    const std::string folder = target.substr(0, slash);
+    if (links_.contains(folder))
+      return SetupError{SetupStep::kMountSource, 0, ENOTDIR,
+                        target + " passes through the link " + folder + "; name the real place"};
+    if (made_.contains(folder)) continue;
+    if (const RootEntry* cover = covering_mount(folder)) {
+      struct stat info {};
+      const std::string there = cover->source + folder.substr(cover->path.size() + 1);
+      if (::stat(there.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
+        return SetupError{SetupStep::kMountSource, 0, ENOENT,
+                          "mount point " + target + " lies in the read-only " + cover->source +
+                              ", where it does not exist"};
+      continue;
+    }
+    made_.insert(folder);
+    entries_.push_back({.kind = RootEntry::Kind::kDirectory,
+                        .path = without_slash(folder),
+                        .source = "",
+                        .why = ""});
+  }
+  return {};
+}
+
+Result<void> RootBuilder::mount(std::string target, const std::string& source,
+                                std::uint64_t attributes, const std::string& why,
+                                std::uint16_t index) {
+  const std::string real = canonical(source);
+  struct stat info {};
+  UniqueFd fd(real.empty() ? -1 : ::open(real.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd || ::fstat(fd.get(), &info) != 0) return source_error(index, errno, source);
+  if (std::string why_not = why_unreadable(info, real, host_); !why_not.empty())
+    return source_error(index, EACCES, std::move(why_not));
+  if (auto parents = make_parents(target); !parents) return parents.error();
+  const bool directory = S_ISDIR(info.st_mode);
+  if (const RootEntry* cover = covering_mount(target)) {
+    struct stat there {};
+    const std::string point = cover->source + target.substr(cover->path.size() + 1);
+    if (::stat(point.c_str(), &there) != 0 || S_ISDIR(there.st_mode) != directory)
+      return source_error(index, ENOENT,
+                          "mount point " + target + " lies in the read-only " + cover->source +
+                              ", where no such " + (directory ? "folder" : "file") + " exists");
+  } else if (made_.insert(target).second) {
+    entries_.push_back({.kind = directory ? RootEntry::Kind::kDirectory : RootEntry::Kind::kFile,
+                        .path = without_slash(target),
+                        .source = "",
+                        .why = ""});
+  }
+  entries_.push_back({.kind = RootEntry::Kind::kMount,
+                      .path = without_slash(target),
+                      .source = real,
+                      .attributes = attributes,
+                      .flags = 0,
+                      .source_fd = host_.privileged ? std::move(fd) : UniqueFd(),
+                      .is_directory = directory,
+                      .why = why});
+  return {};
+}
+
+// The innermost mount at or above `target`: the last one made wins.
+const RootEntry* RootBuilder::covering_mount(const std::string& target) const {
+  const RootEntry* cover = nullptr;
+  for (const RootEntry& entry : entries_) {
+    if (entry.kind != RootEntry::Kind::kMount) continue;
+    const std::string at = "/" + entry.path;
+    if ((target == at || is_below(target, at)) &&
+        (cover == nullptr || entry.path.size() >= cover->path.size()))
+      cover = &entry;
+  }
+  return cover;
+}
+
+// Follows the links that we make at the top of the path ("/bin" -> "usr/bin"), no others: those
+// below a mount are the host's own and lead where they lead there.
+std::string RootBuilder::resolve_links(const std::string& path) const {
+  std::string at = path;
+  for (int depth = 0; depth < kLinkDepthMax; ++depth) {
+    bool followed = false;
+    for (const auto& [link, text] : links_) {
+      if (at != link && !is_below(at, link)) continue;
+      const std::string base = link.substr(0, link.rfind('/') + 1);
+      at = (text.starts_with('/') ? text : base + text) + at.substr(link.size());
+      followed = true;
+      break;
+    }
+    if (!followed) return at;
+  }
+  return path;
+}
+
+bool RootBuilder::shows(const std::string& path, bool executable) const {
+  const std::string inside = resolve_links(path);
+  const RootEntry* cover = covering_mount(inside);
+  if (cover == nullptr || (executable && (cover->attributes & MOUNT_ATTR_NOEXEC) != 0))
+    return false;
+  const std::string on_host = cover->source + inside.substr(cover->path.size() + 1);
+  const std::string wanted = canonical(path);
+  return !wanted.empty() && canonical(on_host) == wanted;
+}
+
+void RootBuilder::add_device_nodes() {
+  entries_.push_back({.kind = RootEntry::Kind::kDirectory, .path = "dev", .source = "", .why = ""});
+  made_.insert("/dev");
+  for (const char* name : {"null", "zero", "full", "random", "urandom"}) {
+    const std::string node = std::string("/dev/") + name;
+    // A host without one of these is broken; the open_tree of the launch says which.
+    UniqueFd fd(host_.privileged ? ::open(node.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW) : -1);
+    entries_.push_back(
+        {.kind = RootEntry::Kind::kFile, .path = without_slash(node), .source = "", .why = ""});
+    entries_.push_back({.kind = RootEntry::Kind::kMount,
+                        .path = without_slash(node),
+                        .source = node,
+                        .attributes = kDeviceNode,
+                        .flags = 0,
+                        .source_fd = std::move(fd),
+                        .is_directory = false,
+                        .why = "device node"});
+  }
+  for (const auto& [name, target] :
+       {std::pair{"dev/fd", "/proc/self/fd"}, std::pair{"dev/stdin", "/proc/self/fd/0"},
+        std::pair{"dev/stdout", "/proc/self/fd/1"}, std::pair{"dev/stderr", "/proc/self/fd/2"}})
+    entries_.push_back(
+        {.kind = RootEntry::Kind::kSymlink, .path = name, .source = target, .why = ""});
+}
+
+void RootBuilder::add_tmp(const policies::Policy& policy) {
+  const bool exec = !policy.filesystem.dangerously_exec_from_tmp.empty();
+  entries_.push_back({.kind = RootEntry::Kind::kDirectory, .path = "tmp", .source = "", .why = ""});
+  entries_.push_back({.kind = RootEntry::Kind::kTmpfs,
+                      .path = "tmp",
+                      .source = "mode=1777,size=" + std::to_string(policy.limits.tmp_max.bytes) +
+                                ",nr_inodes=" + std::to_string(policy.limits.tmp_inodes_max + 1),
+                      .attributes = 0,
+                      .flags = MS_NOSUID | MS_NODEV | (exec ? 0U : MS_NOEXEC),
+                      .source_fd = {},
+                      .is_directory = true,
+                      .why = exec ? policy.filesystem.dangerously_exec_from_tmp : ""});
+  made_.insert("/tmp");
+}
+
+void RootBuilder::add_proc() {
+  entries_.push_back(
+      {.kind = RootEntry::Kind::kDirectory, .path = "proc", .source = "", .why = ""});
+  entries_.push_back({.kind = RootEntry::Kind::kProc,
+                      .path = "proc",
+                      .source = "subset=pid",
+                      .attributes = 0,
+                      .flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                      .source_fd = {},
+                      .is_directory = true,
+                      .why = ""});
+  made_.insert("/proc");
+}
+
+}  // namespace fnrun::isolation

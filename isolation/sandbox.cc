@@ -1,0 +1,85 @@
+#include "isolation/sandbox.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "isolation/child/launch_plan.h"
+
+namespace fnrun::isolation {
+
+std::string_view name_of(KillReason reason) noexcept {
+  switch (reason) {
+    case KillReason::kNone:
+      return "none";
+    case KillReason::kDeadline:
+      return "deadline";
+    case KillReason::kProtocolError:
+      return "protocol_error";
+    case KillReason::kOutputTooLarge:
+      return "output_too_large";
+    case KillReason::kCancelled:
+      return "cancelled";
+    case KillReason::kShutdown:
+      return "shutdown";
+  }
+  return "?";
+}
+
+Sandbox::~Sandbox() {
+  if (!pidfd_ || reaped_) return;
+  kill(KillReason::kShutdown);
+  pollfd gone{pidfd_.get(), POLLIN, 0};
+  const auto limit = std::chrono::steady_clock::now() + kill_timeout_;
+  for (;;) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return;  // Given up: the janitor and our own exit still see to it.
+    if (::poll(&gone, 1, static_cast<int>(left.count())) > 0) break;
+  }
+  (void)reap();
+}
+
+void Sandbox::kill(KillReason reason) noexcept {
+  if (reaped_ || !pidfd_) return;
+  if (killed_for_ == KillReason::kNone) killed_for_ = reason;
+  cgroup_.kill();
+  ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+}
+
+Result<Exit> Sandbox::reap() {
+  siginfo_t info{};
+  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0) {
+    if (errno == EINTR) continue;
+    // ECHILD: the host program ignores SIGCHLD or reaped our child itself. It is gone all the same.
+    if (errno == ECHILD) break;
+    return SetupError{SetupStep::kNone, 0, errno, "waiting for the sandbox"};
+  }
+  reaped_ = true;
+  Exit exit;
+  exit.killed_for = killed_for_;
+  child::Report report{};
+  while (::recv(control_.get(), &report, sizeof report, MSG_DONTWAIT) == sizeof report) {
+    if (report.kind != child::ReportKind::kExited) continue;
+    exit.wait_status = report.wait_status;
+    exit.user_time = std::chrono::microseconds(report.user_us);
+    exit.system_time = std::chrono::microseconds(report.system_us);
+    exit.max_rss_kib = report.max_rss_kib;
+    exit.context_switches = report.voluntary_switches + report.involuntary_switches;
+  }
+  cgroup_.remove();
+  control_.reset();
+  return exit;
+}
+
+std::optional<std::uint32_t> Sandbox::slot_uid() const noexcept {
+  if (uid_.uid() == 0) return std::nullopt;
+  return uid_.uid();
+}
+
+}  // namespace fnrun::isolation

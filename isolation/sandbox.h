@@ -1,0 +1,87 @@
+// One running sandbox: the namespaces, the cgroup, the uid and the init of a single handler
+// process.
+//
+// A Sandbox either exists completely or does not exist: Launcher::launch() returns one only once
+// the handler has reached execve(2), and an earlier failure has already been reaped and cleaned up.
+// Not thread-safe; one strand owns it. Knows nothing of protobuf, pools or JSON.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "isolation/cgroup.h"
+#include "isolation/setup_error.h"
+#include "isolation/uid_leases.h"
+#include "isolation/unique_fd.h"
+
+namespace fnrun::isolation {
+
+// Why the supervisor killed it; the first reason is kept.
+enum class KillReason : std::uint8_t {
+  kNone,
+  kDeadline,
+  kProtocolError,
+  kOutputTooLarge,
+  kCancelled,
+  kShutdown,
+};
+[[nodiscard]] std::string_view name_of(KillReason reason) noexcept;
+
+// How the handler ended and what it used. Final: read after the last process is gone.
+struct Exit {
+  // The handler's own, as waitpid(2) gives it. Without a value the sandbox was killed as a whole
+  // before the handler ended by itself.
+  std::optional<int> wait_status;
+  KillReason killed_for = KillReason::kNone;
+  // Of the handler and the children that it waited for; zero where there is no wait_status.
+  std::chrono::microseconds user_time{};
+  std::chrono::microseconds system_time{};
+  std::int64_t max_rss_kib = 0;
+  std::int64_t context_switches = 0;
+};
+
+class [[nodiscard]] Sandbox {
+ public:
+  Sandbox(Sandbox&&) noexcept = default;
+  Sandbox& operator=(Sandbox&&) = delete;
+  // Kills what still runs and waits for it, at most the policy's kill timeout; reap() in time
+  // avoids the wait.
+  ~Sandbox();
+
+  // Kills every process inside: cgroup.kill first, which no fork escapes, then the init, with which
+  // the PID namespace goes. Never blocks. Idempotent.
+  void kill(KillReason reason) noexcept;
+  // Collects the end and removes the cgroup. Precondition: pidfd() is readable. Call once.
+  [[nodiscard]] Result<Exit> reap();
+
+  // Readable once every process inside is gone (the init is reaped last). Borrowed.
+  [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+  // Readable once the handler has ended (or the sandbox is gone): a little before pidfd().
+  // Borrowed.
+  [[nodiscard]] int control_fd() const noexcept { return control_.get(); }
+  // Of the init, in the supervisor's PID namespace. For messages; signal by kill() only.
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  [[nodiscard]] KillReason killed_for() const noexcept { return killed_for_; }
+  // The uid it has on the host; nothing without privilege, where it is the supervisor's own.
+  [[nodiscard]] std::optional<std::uint32_t> slot_uid() const noexcept;
+  [[nodiscard]] std::chrono::microseconds start_time() const noexcept { return start_time_; }
+
+ private:
+  friend class Launcher;
+  Sandbox() = default;
+  UniqueFd pidfd_;
+  UniqueFd control_;  // The lifeline: while it is open the init stays.
+  Cgroup cgroup_;
+  UidLease uid_;
+  pid_t pid_ = -1;
+  KillReason killed_for_ = KillReason::kNone;
+  bool reaped_ = false;
+  std::chrono::microseconds start_time_{};
+  std::chrono::milliseconds kill_timeout_{};
+};
+
+}  // namespace fnrun::isolation
