@@ -8,9 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
+#include <limits>
 
 #include "isolation/child/enter.h"
 #include "isolation/signal_block.h"
@@ -53,6 +56,39 @@ void Cgroup::kill() const noexcept {
   if (!dir_) return;
   const UniqueFd file(::openat(dir_.get(), "cgroup.kill", O_WRONLY | O_CLOEXEC));
   if (file) (void)!::write(file.get(), "1", 1);
+}
+
+std::optional<CpuTime> parse_cpu_stat(std::string_view text) {
+  std::optional<std::uint64_t> user;
+  std::optional<std::uint64_t> system;
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    for (const auto& [key, value] :
+         {std::pair{"user_usec ", &user}, std::pair{"system_usec ", &system}}) {
+      if (!line.starts_with(key)) continue;
+      std::uint64_t number = 0;
+      const std::string_view digits = line.substr(std::string_view(key).size());
+      const auto [rest, error] =
+          std::from_chars(digits.data(), digits.data() + digits.size(), number);
+      constexpr std::uint64_t kMax = std::numeric_limits<std::int64_t>::max();
+      if (error == std::errc{} && rest == digits.data() + digits.size() && number <= kMax)
+        *value = number;
+    }
+  }
+  if (!user || !system) return std::nullopt;
+  return CpuTime{std::chrono::microseconds(static_cast<std::int64_t>(*user)),
+                 std::chrono::microseconds(static_cast<std::int64_t>(*system))};
+}
+
+std::optional<CpuTime> Cgroup::cpu_time() const {
+  if (!dir_) return std::nullopt;
+  const UniqueFd file(::openat(dir_.get(), "cpu.stat", O_RDONLY | O_CLOEXEC));
+  char text[4096];
+  const ssize_t size = file ? ::read(file.get(), text, sizeof text) : -1;
+  if (size <= 0) return std::nullopt;
+  return parse_cpu_stat({text, static_cast<std::size_t>(size)});
 }
 
 bool Cgroup::remove() noexcept {

@@ -7,13 +7,24 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "isolation/setup_error.h"
 #include "isolation/unique_fd.h"
 
 namespace fnrun::isolation {
+
+struct CpuTime {
+  std::chrono::microseconds user{};
+  std::chrono::microseconds system{};
+};
+
+// cpu.stat as the kernel writes it, "user_usec 12\nsystem_usec 3\n…"; total on any text.
+[[nodiscard]] std::optional<CpuTime> parse_cpu_stat(std::string_view text);
 
 // A sandbox's cgroup. Owned by the Sandbox; the CgroupTree must outlive it.
 class [[nodiscard]] Cgroup {
@@ -27,6 +38,8 @@ class [[nodiscard]] Cgroup {
   explicit operator bool() const noexcept { return static_cast<bool>(dir_); }
   // SIGKILL to every member, forks in flight included. KERNEL >= 5.14. Never blocks.
   void kill() const noexcept;
+  // Of every member ever, ended or not. cpu.stat is a core file: it needs no controller.
+  [[nodiscard]] std::optional<CpuTime> cpu_time() const;
   // False while something still lives in it (EBUSY). Idempotent.
   bool remove() noexcept;
 

@@ -72,9 +72,16 @@ Result<Exit> Sandbox::reap() {
     exit.max_rss_kib = report.max_rss_kib;
     exit.context_switches = report.voluntary_switches + report.involuntary_switches;
   }
+  exit.total_cpu = cgroup_.cpu_time();  // Before the cgroup goes.
   cgroup_.remove();
   control_.reset();
   return exit;
+}
+
+void Sandbox::leave_to_other_waiter() noexcept {
+  reaped_ = true;
+  cgroup_.remove();
+  control_.reset();
 }
 
 std::optional<std::uint32_t> Sandbox::slot_uid() const noexcept {

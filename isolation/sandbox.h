@@ -42,6 +42,8 @@ struct Exit {
   std::chrono::microseconds system_time{};
   std::int64_t max_rss_kib = 0;
   std::int64_t context_switches = 0;
+  // Of everything that ever ran inside, killed or not; nothing without a cgroup.
+  std::optional<CpuTime> total_cpu;
 };
 
 class [[nodiscard]] Sandbox {
@@ -69,10 +71,16 @@ class [[nodiscard]] Sandbox {
   // The uid it has on the host; nothing without privilege, where it is the supervisor's own.
   [[nodiscard]] std::optional<std::uint32_t> slot_uid() const noexcept;
   [[nodiscard]] std::chrono::microseconds start_time() const noexcept { return start_time_; }
+  // What everything inside has used so far; nothing without a cgroup.
+  [[nodiscard]] std::optional<CpuTime> cpu_time() const { return cgroup_.cpu_time(); }
 
  private:
   friend class Launcher;
+  friend class SandboxLauncher;
   Sandbox() = default;
+  // For a caller who has the pidfd too and waits for the pid: lets go of what is ours, reaps
+  // nothing. Precondition: pidfd() is readable.
+  void leave_to_other_waiter() noexcept;
   UniqueFd pidfd_;
   UniqueFd control_;  // The lifeline: while it is open the init stays.
   Cgroup cgroup_;
