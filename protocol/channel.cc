@@ -1,3 +1,5 @@
+// The loops of a channel: try the system call, wait only when it would block, look at the clock
+// before each.
 #include "protocol/channel.h"
 
 #include <sys/uio.h>
@@ -128,8 +130,8 @@ class Channel::State : public std::enable_shared_from_this<State> {
 
   bool unsolicited() {
     if (!ahead_.empty()) return true;
-    // A file is all there from the start; nobody "sent" it.
-    if (!in_.pollable() || ended_ || in_.error) return false;
+    // A file is all there from the start: nobody has just sent it.
+    if (!in_.is_open() || in_.is_file() || ended_ || in_.error) return false;
     char byte = 0;
     ssize_t n = 0;
     do n = ::read(in_.fd(), &byte, 1);

@@ -1,3 +1,4 @@
+// Opening, closing and cancelling one descriptor of a channel.
 #include "protocol/direction.h"
 
 #include <fcntl.h>
@@ -36,33 +37,29 @@ ErrorOr<void> Direction::open(int fd) {
     fd_ = -1;
     return ProtocolError{ErrorCode::kIo, "descriptor " + std::to_string(fd) + " is not open"};
   }
+  is_file_ = S_ISREG(status.st_mode);
   if (S_ISFIFO(status.st_mode)) grow_pipe(fd);
   flags_before_ = ::fcntl(fd, F_GETFL);
+  // Regular files and /dev/null, which epoll_ctl(2) refuses, Asio takes all the same; to wait for
+  // them is an error, but they never make anybody wait.
   boost::system::error_code failed;
   stream_.assign(fd, failed);
-  // epoll_ctl(2) says EPERM for what is always ready: regular files, folders, /dev/null.
-  if (failed == boost::system::errc::operation_not_permitted) return {};
-  if (!failed) {
-    pollable_ = true;
-    stream_.native_non_blocking(true, failed);
-  }
-  if (failed)
-    return ProtocolError{ErrorCode::kIo,
-                         "descriptor " + std::to_string(fd) + ": " + failed.message()};
-  return {};
+  if (!failed) stream_.native_non_blocking(true, failed);
+  if (!failed) return {};
+  close();
+  return ProtocolError{ErrorCode::kIo,
+                       "descriptor " + std::to_string(fd) + ": " + failed.message()};
 }
 
 void Direction::close() noexcept {
   if (fd_ < 0) return;
-  if (pollable_) {
-    if ((flags_before_ & O_NONBLOCK) == 0) ::fcntl(fd_, F_SETFL, flags_before_);
-    boost::system::error_code ignored;
+  if ((flags_before_ & O_NONBLOCK) == 0) ::fcntl(fd_, F_SETFL, flags_before_);
+  boost::system::error_code ignored;
+  if (stream_.is_open())
     stream_.close(ignored);
-  } else {
+  else
     ::close(fd_);
-  }
   fd_ = -1;
-  pollable_ = false;
 }
 
 void Direction::close_for_writing() noexcept {
@@ -72,7 +69,7 @@ void Direction::close_for_writing() noexcept {
 
 void Direction::stop_waiting() noexcept {
   boost::system::error_code ignored;
-  if (pollable_) stream_.cancel(ignored);
+  if (stream_.is_open()) stream_.cancel(ignored);
 }
 
 void Direction::begin() noexcept {

@@ -31,11 +31,10 @@ class Direction {
   void close_for_writing() noexcept;
 
   [[nodiscard]] bool is_open() const noexcept { return fd_ >= 0; }
-  // Readiness can be waited for. If not, it is a file, and always ready.
-  [[nodiscard]] bool pollable() const noexcept { return pollable_; }
+  // A regular file: all of it is there from the start.
+  [[nodiscard]] bool is_file() const noexcept { return is_file_; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
-  // Precondition: pollable(), which is so whenever a call said EAGAIN.
   template <class Token>
   auto async_wait(Token&& token) {
     return stream_.async_wait(wait_, std::forward<Token>(token));
@@ -56,11 +55,11 @@ class Direction {
   bool cancelled = false;
 
  private:
-  boost::asio::posix::stream_descriptor stream_;  // Knows the descriptor only if pollable_.
+  boost::asio::posix::stream_descriptor stream_;
   Wait wait_;
   int fd_ = -1;
   int flags_before_ = 0;
-  bool pollable_ = false;
+  bool is_file_ = false;
   bool busy_ = false;
 };
 

@@ -1,3 +1,4 @@
+// Names and texts of the errors.
 #include "protocol/error.h"
 
 #include <stdexcept>

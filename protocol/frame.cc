@@ -1,3 +1,4 @@
+// The frame codec; see the header for what it promises on hostile bytes.
 #include "protocol/frame.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// serve(): a blocking loop over descriptors 0 and 1.
 #include "protocol/handler.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// The handler's end of the messages, without protobuf.
 #include "protocol/handler_codec.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Messages through protobuf, with the bounds that protobuf itself does not have.
 #include "protocol/message.h"
 
 #include <google/protobuf/stubs/logging.h>

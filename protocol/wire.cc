@@ -1,3 +1,4 @@
+// protobuf's wire format by hand: what it reads and what it refuses is protobuf's own choice.
 #include "protocol/wire.h"
 
 #include <array>
