@@ -72,6 +72,7 @@ class SandboxLauncher {
   };
   Handle launch(boost::system::error_code& ec, const std::string& executable,
                 std::vector<std::string> args, Stdio stdio);
+  void forget_ended(int timeout_ms);
 
   Launcher& launcher_;
   policies::Policy policy_;
