@@ -1,18 +1,41 @@
 // An application that uses each room of the installed libraries a little: enough to need its
-// headers and to link its archives.
+// headers and to link its archives. It goes as far as any user on any host can.
 #include <cstdio>
+#include <string>
 
+#include "isolation/plan.h"
 #include "policies/policy_json.h"
 #include "protocol/channel.h"
 #include "protocol/message.h"
 
+namespace isolation = fnrun::isolation;
+namespace policies = fnrun::policies;
+namespace protocol = fnrun::protocol;
+
+// The plan for /bin/true under this policy, in words, or why there is none.
+std::string plan_in_words(const policies::Policy& policy) {
+  const auto host = isolation::probe_host();
+  if (!host) return host.error().to_string();
+  auto handler = isolation::find_handler({"/bin/true"}, policy, "", *host);
+  if (!handler) return handler.error().to_string();
+  const auto plan = isolation::compile(policy, *host, *std::move(handler));
+  return plan ? plan->explain() : plan.error().to_string();
+}
+
 int main() {
-  const auto bad = fnrun::policies::parse_policy(R"({"no such key": 0})");
-  if (bad.has_value()) return 1;
+  const auto bad = policies::parse_policy(R"({"no such key": 0})");
+  if (bad) return 1;
   std::printf("policies: %s\n", bad.error().to_string().c_str());
 
-  const auto frame = fnrun::protocol::encode_event({.data = "x"});
-  if (!frame.has_value() || fnrun::protocol::parse_event("\xff").has_value()) return 1;
+  const auto strict = policies::load_policy("strict", {POLICIES_DIR});
+  if (!strict) {
+    std::printf("the installed policy: %s\n", strict.error().to_string().c_str());
+    return 1;
+  }
+  std::printf("isolation: %s\n", plan_in_words(*strict).c_str());
+
+  const auto frame = protocol::encode_event({.data = "x"});
+  if (!frame || protocol::parse_event("\xff")) return 1;
   std::printf("protocol: an event in a frame of %zu bytes\n", frame->size());
   return 0;
 }

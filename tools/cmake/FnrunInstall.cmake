@@ -12,8 +12,10 @@ set(FNRUN_CMAKEDIR ${CMAKE_INSTALL_LIBDIR}/cmake/fnrun-supervise)
 
 install(EXPORT fnrun-supervise NAMESPACE fnrun:: DESTINATION ${FNRUN_CMAKEDIR}
   FILE fnrun-superviseTargets.cmake)
+set(FNRUN_POLICIES_DIR ${CMAKE_INSTALL_DATADIR}/fnrun/policies)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/fnrun-superviseConfig.cmake.in
-  ${PROJECT_BINARY_DIR}/fnrun-superviseConfig.cmake INSTALL_DESTINATION ${FNRUN_CMAKEDIR})
+  ${PROJECT_BINARY_DIR}/fnrun-superviseConfig.cmake INSTALL_DESTINATION ${FNRUN_CMAKEDIR}
+  PATH_VARS FNRUN_POLICIES_DIR)
 # While the major version is 0, a new minor one may break whoever builds on it.
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/fnrun-superviseConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
