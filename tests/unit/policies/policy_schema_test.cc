@@ -146,7 +146,8 @@ TEST(PolicySchema, ReadmeGivesEveryLimitItsRangeAndDefault) {
   std::stringstream readme(read_text(kShipped / "README.md"));
   for (std::string line; std::getline(readme, line);)
     if (line.starts_with("| `")) rows[line.substr(3, line.find('`', 3) - 3)] = line;
-  for (const auto& [key, limit] : schema()["properties"]["limits"]["properties"].items())
+  const Json limits = schema()["properties"]["limits"]["properties"];
+  for (const auto& [key, limit] : limits.items())
     for (const char* word : {"default", "minimum", "maximum"})
       EXPECT_NE(rows[key].find(' ' + limit[word].dump() + ' '), std::string::npos)
           << key << ": the row lacks its " << word << ' ' << limit[word];

@@ -51,7 +51,8 @@ TEST_P(Shipped, ParsesRoundTripsAndSaysWhatItIsFor) {
 
 TEST_P(Shipped, NoCallStandsInTwoRulesWithDifferentActions) {
   std::map<std::string, SyscallAction> actions;
-  for (const SyscallRule& rule : shipped(GetParam()).seccomp.rules)
+  const Policy policy = shipped(GetParam());
+  for (const SyscallRule& rule : policy.seccomp.rules)
     for (const std::string& call : rule.calls)
       EXPECT_EQ(actions.emplace(call, rule.action).first->second, rule.action) << call;
 }
@@ -170,7 +171,8 @@ TEST(ShippedParanoid, KillsByDefaultAndPrefersNothing) {
 
 TEST(ShippedParanoid, MemoryIsNeverWritableAndExecutable) {
   std::set<std::uint64_t> protections;
-  for (const SyscallRule& rule : shipped("paranoid").seccomp.rules)
+  const Policy paranoid = shipped("paranoid");
+  for (const SyscallRule& rule : paranoid.seccomp.rules)
     for (const std::string& call : rule.calls)
       if (call == "mmap" || call == "mprotect" || call == "pkey_mprotect") {
         ASSERT_EQ(rule.when.size(), 1U) << rule.name;
@@ -184,8 +186,8 @@ TEST(ShippedParanoid, MemoryIsNeverWritableAndExecutable) {
 
 TEST(ShippedParanoid, ShowsLibrariesOnly) {
   std::vector<std::string> targets;
-  for (const ReadOnlyPath& path : shipped("paranoid").filesystem.read_only)
-    targets.push_back(path.target);
+  const Policy paranoid = shipped("paranoid");
+  for (const ReadOnlyPath& path : paranoid.filesystem.read_only) targets.push_back(path.target);
   EXPECT_THAT(targets, ::testing::ElementsAre("/etc/ld.so.cache", "/lib", "/lib64", "/usr/lib",
                                               "/usr/lib64"));
 }
@@ -220,7 +222,8 @@ TEST(ShippedCompat, AllowsEverythingThatStrictAllows) {
 
 TEST(ShippedCompat, SocketsAreOfThreeFamiliesByEquality) {
   std::set<std::uint64_t> families;
-  for (const SyscallRule& rule : shipped("compat").seccomp.rules)
+  const Policy compat = shipped("compat");
+  for (const SyscallRule& rule : compat.seccomp.rules)
     if (rule.calls == std::vector<std::string>{"socket"}) {
       ASSERT_EQ(rule.when.size(), 1U);
       EXPECT_EQ(rule.when[0].op, ArgCondition::Op::kEqual);
