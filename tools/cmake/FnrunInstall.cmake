@@ -7,6 +7,11 @@ if(FNRUN_FUZZ)
   return()  # Nothing of a fuzzing build is for installation.
 endif()
 
+# A build folder, wherever it is, looks like an installed prefix to the programs in its bin/: they
+# find the shipped policies by the same way up and down.
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/share/fnrun)
+file(CREATE_LINK ${PROJECT_SOURCE_DIR}/policies ${PROJECT_BINARY_DIR}/share/fnrun/policies SYMBOLIC)
+
 include(CMakePackageConfigHelpers)
 set(FNRUN_CMAKEDIR ${CMAKE_INSTALL_LIBDIR}/cmake/fnrun-supervise)
 

@@ -27,7 +27,8 @@ def opening_of(lines):
 def is_said_by_header(files, name, lines):
     """x.cc that begins with its own x.h: what it is stands there, and once is enough."""
     header = re.sub(r"\.\w+$", ".h", name)
-    return lines[0] == f'#include "{header}"' and files.exists(header)
+    said = (f'#include "{header}"', f'#include "{header.split("/")[-1]}"')  # Programs: no folder.
+    return lines[0] in said and files.exists(header)
 
 
 def check(files):
