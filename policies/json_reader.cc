@@ -79,7 +79,7 @@ bool Reader::kind(const At& at, Kind expected) {
 bool Reader::object(const At& at, std::span<const std::string_view> keys) {
   if (!kind(at, Kind::kObject)) return false;
   for (const auto& [key, value] : at.node->members)
-    if (std::find(keys.begin(), keys.end(), key) == keys.end())
+    if (!error_ && std::find(keys.begin(), keys.end(), key) == keys.end())
       fail({&value, pointer_to(at.pointer, key)}, unknown_key(key, keys));
   return true;
 }

@@ -21,7 +21,7 @@ inline constexpr int kPolicyDepthMax = 16;
 inline constexpr int kPolicyExtendsMax = 8;
 
 struct PolicyError {
-  std::string file;     // As the user named it; "" when parsed from memory.
+  std::string file;     // As the user named it, or where it was found; "" when from memory.
   std::string pointer;  // RFC 6901, "" for the whole document: "/limits/processes_max".
   unsigned line = 0;    // From 1; 0 when there is none (the file cannot be read).
   std::string message;  // What is wrong and what would be right.

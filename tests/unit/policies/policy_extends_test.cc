@@ -214,6 +214,17 @@ TEST_F(PolicyExtends, AMissingBaseIsBlamedOnTheFileThatWantsIt) {
   EXPECT_THAT(error.message, HasSubstr("gone"));
 }
 
+TEST_F(PolicyExtends, TheExampleOfTheReadmeLoads) {
+  const std::string readme = read_text(kShipped / "README.md");
+  constexpr std::string_view kFence = "```json\n";
+  const std::size_t begin = readme.find(kFence) + kFence.size();
+  std::ofstream(folder_ / "example.json")
+      << readme.substr(begin, readme.find("```", begin) - begin);
+  const auto policy = load_policy((folder_ / "example.json").string(), {kShipped});
+  ASSERT_TRUE(policy) << policy.error().to_string();
+  EXPECT_EQ(policy->seccomp, shipped("strict").seccomp);
+}
+
 TEST_F(PolicyExtends, WhatIsNoFileIsRefusedWithoutBlocking) {
   ASSERT_EQ(::mkfifo((folder_ / "fifo.json").c_str(), 0600), 0);
   fs::create_directory(folder_ / "folder.json");

@@ -53,6 +53,30 @@ TEST(PolicyJson, EverySectionRoundTrips) {
   EXPECT_EQ(parsed(to_json(policy)), policy);
 }
 
+TEST(PolicyJson, EveryLimitLandsInItsOwnMember) {
+  const Limits limits = parsed(with_version(R"("limits": {
+    "invoke_timeout_ms": 200001, "start_timeout_ms": 200002, "kill_timeout_ms": 200003,
+    "request_max_bytes": 200004, "response_max_bytes": 200005, "tmp_max_bytes": 200006,
+    "tmp_inodes_max": 200007, "open_files_max": 200008, "processes_max": 200009,
+    "file_size_max_bytes": 200010, "stack_max_bytes": 200011, "stderr_line_max_bytes": 200012,
+    "stderr_lines_per_second_max": 200013})"))
+                            .limits;
+  const Limits expected = {.invoke_timeout = std::chrono::milliseconds(200'001),
+                           .start_timeout = std::chrono::milliseconds(200'002),
+                           .kill_timeout = std::chrono::milliseconds(200'003),
+                           .request_max = {200'004},
+                           .response_max = {200'005},
+                           .tmp_max = {200'006},
+                           .tmp_inodes_max = 200'007,
+                           .open_files_max = 200'008,
+                           .processes_max = 200'009,
+                           .file_size_max = {200'010},
+                           .stack_max = {200'011},
+                           .stderr_line_max = {200'012},
+                           .stderr_lines_per_second_max = 200'013};
+  EXPECT_EQ(limits, expected);
+}
+
 TEST(PolicyJson, UnknownKeyIsAnErrorThatNamesTheNearestAndTheAllowed) {
   const PolicyError error = error_of("{\n\"version\": 1,\n\"limits\": {\n\"process_max\": 1}}");
   EXPECT_EQ(error.pointer, "/limits/process_max");
