@@ -1,0 +1,195 @@
+#include "supervisor/outcome.h"
+
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "supervisor/stderr_log.h"
+
+namespace fnrun::supervisor {
+namespace {
+
+using isolation::SetupStep;
+
+constexpr int kSignalBase = 128;  // What shells add to the signal that ended a program.
+constexpr int kNotFound = 127;
+constexpr int kNotExecutable = 126;
+
+Outcome outcome_of_end(const std::optional<int>& wait_status) noexcept {
+  if (!wait_status) return Outcome::kProtocolError;  // It hung up on us and lives.
+  if (WIFSIGNALED(*wait_status)) {
+    if (WTERMSIG(*wait_status) == SIGSYS) return Outcome::kPolicyViolation;
+    if (WTERMSIG(*wait_status) == SIGXCPU) return Outcome::kCpuExceeded;
+  }
+  return Outcome::kCrashed;
+}
+
+int exit_code_of_setup(const std::optional<isolation::SetupError>& setup) noexcept {
+  if (!setup) return info_of(Outcome::kSetupFailed).exit_code;
+  if (setup->step == SetupStep::kHandlerNotFound) return kNotFound;
+  if (setup->step == SetupStep::kHandlerNotExecutable) return kNotExecutable;
+  if (setup->step == SetupStep::kExec)
+    return setup->os_errno == ENOENT ? kNotFound : kNotExecutable;
+  return info_of(Outcome::kSetupFailed).exit_code;
+}
+
+// A shell hands on what happened to its last command; without this its handler's violations look
+// like plain exits.
+std::string hint_for_exit(int code) {
+  if (code == kNotFound) return " (from a shell: a command was not found)";
+  if (code == kNotExecutable) return " (from a shell: a command could not be executed)";
+  if (code > kSignalBase && ::sigabbrev_np(code - kSignalBase) != nullptr)
+    return " (from a shell: a command was killed by " + signal_name(code - kSignalBase) + ")";
+  return {};
+}
+
+// "the handler exited with status 3", in words that fit the middle of a sentence.
+std::string end_in_words(const Evidence& evidence) {
+  if (!evidence.wait_status) return "the handler left no exit status";
+  const int status = *evidence.wait_status;
+  if (WIFEXITED(status))
+    return "the handler exited with status " + std::to_string(WEXITSTATUS(status)) +
+           hint_for_exit(WEXITSTATUS(status));
+  if (WIFSIGNALED(status))
+    return "the handler was killed by " + signal_name(WTERMSIG(status)) +
+           (WCOREDUMP(status) ? " and dumped core" : "");
+  return "the handler ended with wait status " + std::to_string(status);
+}
+
+std::string describe_crash(const Evidence& evidence) {
+  std::string text = end_in_words(evidence) + " before it answered";
+  if (evidence.wait_status && WIFSIGNALED(*evidence.wait_status) &&
+      WTERMSIG(*evidence.wait_status) == SIGKILL)
+    return text +
+           "; the supervisor did not send that: look for the kernel's OOM killer in the kernel "
+           "log (dmesg), or for somebody with the right to signal it";
+  if (evidence.wait_status && WIFEXITED(*evidence.wait_status) &&
+      WEXITSTATUS(*evidence.wait_status) == 0)
+    return text +
+           "; it seems to think that it is done: an answer must be written, and flushed, before "
+           "the exit";
+  return text + "; its stderr may say why";
+}
+
+std::string describe_setup(const Evidence& evidence, std::string_view what) {
+  std::string text(what);
+  if (evidence.setup) text += " at step " + evidence.setup->to_string();
+  return text;
+}
+
+// What happened and what to do. Of the evidence only what the words need: describe() adds the rest.
+std::string sentence_for(Outcome outcome, const Evidence& evidence) {
+  switch (outcome) {
+    case Outcome::kOk:
+      return "the handler answered in time";
+    case Outcome::kTimedOut:
+      return "no whole answer came before the deadline, so everything in the sandbox was killed; "
+             "if the work really takes longer, raise limits.invoke_timeout_ms or the caller's own "
+             "timeout";
+    case Outcome::kInitTimedOut:
+      return describe_setup(evidence, "the sandbox was not ready in time") +
+             "; a busy host may need a higher limits.start_timeout_ms";
+    case Outcome::kCrashed:
+      return describe_crash(evidence);
+    case Outcome::kOutOfMemory:
+      return "the sandbox reached its memory limit and the kernel killed it; give the policy more "
+             "memory, or the handler smaller work";
+    case Outcome::kPidsExceeded:
+      return "the sandbox reached its limit of processes and threads; raise limits.processes_max "
+             "if the handler really needs more";
+    case Outcome::kCpuExceeded:
+      return end_in_words(evidence) +
+             ": it used up the CPU time that it may use; look for an endless loop";
+    case Outcome::kPolicyViolation:
+      return end_in_words(evidence) +
+             ": it made a system call that the policy forbids; the kernel log names it (dmesg, "
+             "type=1326), --explain lists the rules";
+    case Outcome::kOutputTooLarge:
+      return "the answer is over limits.response_max_bytes, so nothing of it was kept; raise the "
+             "limit or let the handler answer less";
+    case Outcome::kRequestTooLarge:
+      return "the request is over limits.request_max_bytes, so no handler saw it; raise the limit "
+             "or send less";
+    case Outcome::kProtocolError:
+      return "what the handler said is not an answer; its stdout must carry the protocol and "
+             "nothing else: log to stderr, and check that the handler speaks the protocol that "
+             "the command names";
+    case Outcome::kUnavailable:
+      return "no sandbox was free in time and no handler saw the request; try again later, or "
+             "give the pool more sandboxes";
+    case Outcome::kCancelled:
+      return "the caller took the request back before an answer came";
+    case Outcome::kSetupFailed:
+      return describe_setup(evidence, "the handler did not run: its sandbox could not be made");
+    case Outcome::kShuttingDown:
+      return "the supervisor is stopping and the request was not finished; send it again to one "
+             "that runs";
+  }
+  return "?";
+}
+
+}  // namespace
+
+Outcome decide(Cause cause, const Evidence& evidence) noexcept {
+  switch (cause) {
+    case Cause::kAnswered:
+      return Outcome::kOk;
+    case Cause::kDeadline:
+      return Outcome::kTimedOut;
+    case Cause::kHandlerEnded:
+    case Cause::kIo:  // Mostly how the other end's death looks from here.
+      return outcome_of_end(evidence.wait_status);
+    case Cause::kNegativeLength:
+    case Cause::kInvalidMessage:
+    case Cause::kUnsolicited:
+      return Outcome::kProtocolError;
+    case Cause::kTooLarge:
+      return Outcome::kOutputTooLarge;
+    case Cause::kRequestTooLarge:
+      return Outcome::kRequestTooLarge;
+    case Cause::kNoSandboxFree:
+      return Outcome::kUnavailable;
+    case Cause::kCancelled:
+      return Outcome::kCancelled;
+    case Cause::kShutdown:
+      return Outcome::kShuttingDown;
+    case Cause::kSetup:
+      return evidence.setup && evidence.setup->step == SetupStep::kStartTimeout
+                 ? Outcome::kInitTimedOut
+                 : Outcome::kSetupFailed;
+  }
+  return Outcome::kProtocolError;
+}
+
+int exit_code(Outcome outcome, const Evidence& evidence) noexcept {
+  if (outcome == Outcome::kCrashed && evidence.wait_status && WIFSIGNALED(*evidence.wait_status))
+    return kSignalBase + WTERMSIG(*evidence.wait_status);
+  if (outcome == Outcome::kSetupFailed) return exit_code_of_setup(evidence.setup);
+  return info_of(outcome).exit_code;
+}
+
+std::string_view lambda_error_type(Outcome outcome, const Evidence& evidence) noexcept {
+  if (outcome == Outcome::kSetupFailed) {
+    const int code = exit_code_of_setup(evidence.setup);
+    if (code == kNotFound || code == kNotExecutable) return "Runtime.InvalidEntrypoint";
+    if (evidence.setup && evidence.setup->step == SetupStep::kWorkingDirectory)
+      return "Runtime.InvalidWorkingDir";
+  }
+  return info_of(outcome).lambda_error_type;
+}
+
+std::string describe(Outcome outcome, const Evidence& evidence) {
+  std::string text = sentence_for(outcome, evidence);
+  if (!evidence.detail.empty()) text += " (" + evidence.detail + ")";
+  // Paths and details are as their authors made them.
+  return escape_for_terminal(text);
+}
+
+std::string signal_name(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name != nullptr ? std::string("SIG") + name : "signal " + std::to_string(signal);
+}
+
+}  // namespace fnrun::supervisor
