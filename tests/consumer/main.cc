@@ -7,10 +7,13 @@
 #include "policies/policy_json.h"
 #include "protocol/channel.h"
 #include "protocol/message.h"
+#include "supervisor/outcome.h"
+#include "supervisor/service.h"
 
 namespace isolation = fnrun::isolation;
 namespace policies = fnrun::policies;
 namespace protocol = fnrun::protocol;
+namespace supervisor = fnrun::supervisor;
 
 // The plan for /bin/true under this policy, in words, or why there is none.
 std::string plan_in_words(const policies::Policy& policy) {
@@ -37,5 +40,8 @@ int main() {
   const auto frame = protocol::encode_event({.data = "x"});
   if (!frame || protocol::parse_event("\xff")) return 1;
   std::printf("protocol: an event in a frame of %zu bytes\n", frame->size());
-  return 0;
+
+  const auto outcome = supervisor::decide(supervisor::Cause::kDeadline, {});
+  std::printf("supervisor: %s\n", supervisor::describe(outcome, {}).c_str());
+  return outcome == supervisor::Outcome::kTimedOut ? 0 : 1;
 }
