@@ -154,6 +154,9 @@ std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgr
   for (const auto line : split(own_cgroups, '\n'))
     if (line.starts_with("0::/")) own_path = line.substr(3);
   if (own_path.empty()) return "";
+  // "/.." is a cgroup outside our cgroup namespace: no path below the mount leads there.
+  for (const auto part : split(own_path, '/'))
+    if (part == "..") return "";
   for (const auto line : split(mountinfo, '\n')) {
     const auto separator = line.find(" - ");
     if (separator == std::string_view::npos) continue;
@@ -177,7 +180,7 @@ std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgr
 
 std::pair<int, int> parse_kernel_release(std::string_view release) {
   const auto dot = release.find('.');
-  if (dot == std::string_view::npos) return {0, 0};
+  if (dot == std::string_view::npos || release.front() == '-') return {0, 0};
   const auto major = to_number<int>(release.substr(0, dot));
   release.remove_prefix(dot + 1);
   const auto minor = to_number<int>(

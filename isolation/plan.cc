@@ -168,6 +168,18 @@ Result<void> decide_layers(Plan& plan) {
   return {};
 }
 
+// The filter is loaded before the handler's execve(2), which it must therefore admit, whatever the
+// arguments: they are addresses. Without, every launch would end in a kill that explains nothing.
+Result<void> require_execve(const policies::Seccomp& profile) {
+  for (const auto& rule : profile.rules) {
+    if (rule.action.kind == policies::SyscallAction::Kind::kAllow && rule.when.empty() &&
+        std::find(rule.calls.begin(), rule.calls.end(), "execve") != rule.calls.end())
+      return {};
+  }
+  return SetupError{SetupStep::kPolicy, 0, 0,
+                    "no rule allows execve, whatever its arguments: no handler could start"};
+}
+
 }  // namespace
 
 Result<Plan> compile(const policies::Policy& policy, const Host& host, HandlerFile handler) {
@@ -183,6 +195,7 @@ Result<Plan> compile(const policies::Policy& policy, const Host& host, HandlerFi
                           std::to_string(child::kArgvMax)};
   if (auto root = plan_root(plan); !root) return root.error();
   if (auto layers = decide_layers(plan); !layers) return layers.error();
+  if (auto starts = require_execve(policy.seccomp); !starts) return starts.error();
   auto seccomp = compile_seccomp(policy.seccomp);
   if (!seccomp) return seccomp.error();
   plan.seccomp = std::move(*seccomp);

@@ -51,6 +51,7 @@ void UidLease::give_back() noexcept {
 }
 
 Result<UidLeases> UidLeases::open(UidRange range, const std::filesystem::path& lock_file) {
+  if (range.count == 0) return SetupError{SetupStep::kUidLease, 0, 0, "the range of uids is empty"};
   const auto folder = lock_file.parent_path();
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     return SetupError{SetupStep::kUidLease, 0, errno, "making " + folder.string()};

@@ -56,6 +56,7 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
                           received.array<char>(plan.seccomp)};
   if (const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)); r < 0)
     give_up(failure, SetupStep::kSeccomp, r);
+  failure.step = SetupStep::kNone;
   const long r = raw_syscall(__NR_execve, as_arg(received.text(plan.handler)),
                              as_arg(argv_pointers), as_arg(envp_pointers));
   give_up(failure, SetupStep::kExec, r);
@@ -70,6 +71,8 @@ int spawn_handler(const Received& received, int ruleset_fd) noexcept {
       raw_syscall(__NR_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
       SetupStep::kSpawn, 0);
   auto& failure = *reinterpret_cast<Failure*>(page);
+  // What stands there if the child is killed before it could say anything.
+  failure.step = SetupStep::kKilledBeforeExec;
   const long pid = check(raw_syscall(__NR_clone, long(CLONE_VFORK | kSigChld), 0, 0, 0, 0),
                          SetupStep::kSpawn, 1);
   if (pid == 0) become_handler(received, ruleset_fd, failure);
