@@ -1,0 +1,340 @@
+// compile(): a policy held against a host. Hosts are plain values here, privileged or not whoever
+// runs the test; the files are real, in a folder of the test's own.
+#include "isolation/plan.h"
+
+#include <gmock/gmock.h>
+#include <linux/mount.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "isolation/plan_message.h"
+#include "tests/support/sandbox_fixture.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/isolation/fake_elf.h"
+
+namespace fnrun::isolation {
+namespace {
+
+using policies::Layer;
+using testing::HasSubstr;
+using Kind = RootEntry::Kind;
+
+Host whole_host() {
+  Host host;
+  host.kernel_release = "6.18.0";
+  host.uid = 0;
+  host.privileged = true;
+  host.slot_uids = UidRange{1'000'000, 100};
+  host.landlock_abi = 7;
+  host.time_namespace = true;
+  host.last_capability = 40;
+  host.cgroup_dir = "/sys/fs/cgroup";
+  return host;
+}
+
+class Compile : public ::testing::Test {
+ protected:
+  Compile() { handler.path = temp.file("handler", test::fake_elf(), 0755); }
+
+  Result<Plan> compiled() {
+    handler.argv = {handler.path};
+    return compile(policy, host, handler);
+  }
+  void show(const std::string& target, const std::string& source, bool optional = false) {
+    policy.filesystem.read_only.push_back(
+        {.target = target, .source = source, .optional = optional, .why = "of the test"});
+  }
+  SetupError error() {
+    const auto plan = compiled();
+    return plan ? SetupError{} : plan.error();
+  }
+  static const RootEntry* entry(const Plan& plan, const std::string& path) {
+    const RootEntry* found = nullptr;  // The last one: a mount comes after its mount point.
+    for (const RootEntry& one : plan.root)
+      if (one.path == path) found = &one;
+    return found;
+  }
+
+  test::TempDir temp;
+  policies::Policy policy;
+  Host host = whole_host();
+  HandlerFile handler;
+};
+
+TEST_F(Compile, AWholeHostHasEveryLayerAndNothingDegraded) {
+  const Plan plan = compiled().value();
+  EXPECT_TRUE(plan.degraded.empty());
+  for (const char* layer :
+       {"user_namespace", "pid_namespace", "mount_namespace", "network_namespace", "ipc_namespace",
+        "uts_namespace", "cgroup_namespace", "time_namespace", "cgroup", "private_root", "rlimits",
+        "session_keyring", "no_capabilities", "no_new_privs", "landlock", "seccomp"})
+    EXPECT_THAT(plan.layers, testing::Contains(layer));
+  EXPECT_EQ(plan.layers.back(), "seccomp");  // In the order of setting up.
+}
+
+TEST_F(Compile, ARequiredLayerThatIsMissingIsRefusedNamingLayerAndCause) {
+  host.cgroup_dir.clear();
+  host.no_cgroup_because = "the test took it away";
+  EXPECT_EQ(error().step, SetupStep::kLayerMissing);
+  EXPECT_THAT(error().to_string(), HasSubstr("requires 'cgroup': the test took it away"));
+  EXPECT_THAT(error().to_string(), HasSubstr("hint: add the layer to the policy's \"prefer\""));
+  host = whole_host();
+  host.landlock_abi = 0;
+  EXPECT_EQ(error().step, SetupStep::kLayerMissing);
+  EXPECT_THAT(error().to_string(), HasSubstr("requires 'landlock': this kernel has no Landlock"));
+  host = whole_host();
+  host.time_namespace = false;
+  EXPECT_EQ(error().step, SetupStep::kLayerMissing);
+  EXPECT_THAT(error().to_string(), HasSubstr("requires 'time_namespace'"));
+}
+
+TEST_F(Compile, APreferredLayerThatIsMissingIsWrittenDown) {
+  policy.preferred = {
+      {Layer::kCgroup, "why"}, {Layer::kLandlock, "why"}, {Layer::kTimeNamespace, "why"}};
+  EXPECT_TRUE(compiled().value().degraded.empty());  // There: nothing is said.
+  host.cgroup_dir.clear();
+  host.no_cgroup_because = "the test took it away";
+  host.landlock_abi = 0;
+  host.time_namespace = false;
+  const Plan plan = compiled().value();
+  ASSERT_EQ(plan.degraded.size(), 3U);
+  EXPECT_EQ(plan.degraded.at("cgroup"), "the test took it away");
+  EXPECT_FALSE(plan.use_cgroup);
+  EXPECT_FALSE(plan.use_time_namespace);
+  EXPECT_EQ(plan.landlock_fs, 0U);
+  for (const char* layer : {"cgroup", "landlock", "time_namespace"}) {
+    EXPECT_THAT(plan.layers, testing::Not(testing::Contains(layer)));
+    EXPECT_THAT(plan.explain(), HasSubstr(std::string("DEGRADED ") + layer));
+  }
+  EXPECT_THAT(plan.layers, testing::Contains("seccomp"));  // Never degraded.
+}
+
+TEST_F(Compile, GroupsThatCannotBeDroppedAreDegradedWithoutPrivilegeOnly) {
+  host.supplementary_groups = 3;
+  EXPECT_TRUE(compiled().value().degraded.empty());
+  host.privileged = false;
+  host.slot_uids.reset();
+  host.uid = 1'000;
+  EXPECT_THAT(compiled().value().degraded.at("supplementary_groups"), HasSubstr("its 3 "));
+}
+
+TEST_F(Compile, LandlockHandlesWhatTheKernelsAbiKnows) {
+  std::uint64_t before = 0;
+  for (const int abi : {1, 2, 3, 4, 5, 6, 7}) {
+    host.landlock_abi = abi;
+    const Plan plan = compiled().value();
+    EXPECT_EQ(plan.landlock_fs & before, before) << "an ABI takes nothing away";
+    EXPECT_EQ(plan.landlock_net != 0, abi >= 4);
+    EXPECT_EQ(plan.landlock_scoped != 0, abi >= 6);
+    for (const LandlockPath& path : plan.landlock_paths)
+      EXPECT_EQ(path.access & ~plan.landlock_fs, 0U) << path.path << ": the kernel would refuse";
+    before = plan.landlock_fs;
+  }
+}
+
+TEST_F(Compile, AMissingMountSourceIsAnErrorUnlessItIsOptional) {
+  const std::string absent = (temp.path() / "absent").string();
+  show("/data", absent);
+  EXPECT_EQ(error().step, SetupStep::kMountSource);
+  EXPECT_EQ(error().os_errno, ENOENT);
+  EXPECT_THAT(error().to_string(), HasSubstr(absent));
+  EXPECT_THAT(error().to_string(), HasSubstr("\"optional\": true"));
+  policy.filesystem.read_only.clear();
+  show("/data", absent, /*optional=*/true);
+  EXPECT_EQ(entry(compiled().value(), "data"), nullptr);
+  temp.folder("absent");
+  EXPECT_EQ(entry(compiled().value(), "data")->source, absent);  // There: it is shown.
+}
+
+TEST_F(Compile, TheErrorsIndexIsThePathsPlaceByTarget) {
+  show("/b", (temp.path() / "absent").string());
+  show("/a", temp.folder("a"));
+  EXPECT_EQ(error().index, 1);  // The second by target, whatever the order they were given in.
+}
+
+TEST_F(Compile, ASourceThatTheSandboxsUidMayNotReadIsNamedBeforeLaunch) {
+  show("/data", temp.folder("data", 0700));
+  EXPECT_EQ(error().step, SetupStep::kMountSource);
+  EXPECT_EQ(error().os_errno, EACCES);
+  EXPECT_THAT(error().to_string(), HasSubstr("not readable for others"));
+  temp.folder("data", 0755);
+  EXPECT_TRUE(compiled());
+  policy.filesystem.read_only.clear();
+  show("/file", temp.file("file", "x", 0640));
+  EXPECT_EQ(error().os_errno, EACCES);
+  temp.file("file", "x", 0644);
+  EXPECT_TRUE(compiled());
+}
+
+TEST_F(Compile, WithoutPrivilegeItIsOurOwnReadingThatCounts) {
+  host.privileged = false;
+  host.slot_uids.reset();
+  show("/data", temp.folder("data", 0700));
+  const Plan plan = compiled().value();
+  EXPECT_FALSE(entry(plan, "data")->source_fd);  // Bound by path, in the sandbox's own namespace.
+  if (::geteuid() == 0) return;                  // Nothing is unreadable to root.
+  temp.folder("data", 0000);
+  EXPECT_EQ(error().os_errno, EACCES);
+  temp.folder("data", 0700);
+}
+
+TEST_F(Compile, ParentsComeFirst) {
+  show("/a/b/c", temp.folder("c"));
+  show("/a/b/file", temp.file("file", "x"));
+  show("/z", temp.folder("z"));
+  policy.filesystem.read_only.back().executable = false;
+  const Plan plan = compiled().value();
+  std::set<std::string> there{""};
+  for (const RootEntry& one : plan.root) {
+    const auto slash = one.path.rfind('/');
+    EXPECT_TRUE(there.contains(slash == std::string::npos ? "" : one.path.substr(0, slash)))
+        << one.path << " before its folder";
+    const bool mounted =
+        one.kind == Kind::kMount || one.kind == Kind::kTmpfs || one.kind == Kind::kProc;
+    EXPECT_EQ(there.contains(one.path), mounted)
+        << one.path << (mounted ? " has no mount point" : " is made twice");
+    there.insert(one.path);
+  }
+  EXPECT_TRUE(entry(plan, "a/b/c")->is_directory);
+  EXPECT_FALSE(entry(plan, "a/b/file")->is_directory);
+  EXPECT_TRUE(entry(plan, "z")->attributes & MOUNT_ATTR_NOEXEC);
+  EXPECT_FALSE(entry(plan, "a/b/c")->attributes & MOUNT_ATTR_NOEXEC);
+  for (const RootEntry& one : plan.root) {
+    EXPECT_TRUE(one.kind != Kind::kMount || (one.attributes & MOUNT_ATTR_RDONLY)) << one.path;
+  }
+}
+
+TEST_F(Compile, AMountInsideAMountNeedsAMountPointThere) {
+  show("/outer", temp.folder("outer"));
+  show("/outer/inner", temp.folder("inner"));
+  EXPECT_EQ(error().step, SetupStep::kMountSource);
+  EXPECT_EQ(error().os_errno, ENOENT);
+  EXPECT_THAT(error().to_string(), HasSubstr("mount point /outer/inner lies in the read-only"));
+  temp.file("outer/inner", "a file is no mount point for a folder");
+  EXPECT_EQ(error().os_errno, ENOENT);
+  std::filesystem::remove(temp.path() / "outer/inner");
+  temp.folder("outer/inner");
+  const Plan plan = compiled().value();
+  std::vector<std::string> mounts;
+  for (const RootEntry& one : plan.root)
+    if (one.kind == Kind::kMount && one.path.starts_with("outer")) mounts.push_back(one.path);
+  EXPECT_EQ(mounts, (std::vector<std::string>{"outer", "outer/inner"}));
+}
+
+TEST_F(Compile, ALinkOfTheHostStaysALinkAndNothingPassesThroughIt) {
+  const std::string real = temp.folder("real");
+  const std::string link = temp.link("link", "real");
+  show(link, link);
+  show(real, real);
+  const Plan plan = compiled().value();
+  EXPECT_EQ(entry(plan, link.substr(1))->kind, Kind::kSymlink);
+  EXPECT_EQ(entry(plan, link.substr(1))->source, "real");
+  EXPECT_EQ(entry(plan, real.substr(1))->kind, Kind::kMount);
+  show(link + "/x", temp.folder("x"));
+  EXPECT_EQ(error().os_errno, ENOTDIR);
+  EXPECT_THAT(error().to_string(), HasSubstr("passes through the link"));
+}
+
+TEST_F(Compile, ALinkShownUnderAnotherNameIsWhatItPointsTo) {
+  const std::string real = temp.folder("real");
+  show("/data", temp.link("link", "real"));
+  const Plan plan = compiled().value();
+  EXPECT_EQ(entry(plan, "data")->kind, Kind::kMount);
+  EXPECT_EQ(entry(plan, "data")->source, real);
+}
+
+TEST_F(Compile, AHandlerThatNoPathShowsIsMountedByItself) {
+  const Plan alone = compiled().value();
+  const RootEntry* file = entry(alone, handler.path.substr(1));
+  ASSERT_NE(file, nullptr);
+  EXPECT_EQ(file->kind, Kind::kMount);
+  EXPECT_EQ(file->why, "the handler");
+  EXPECT_FALSE(file->attributes & MOUNT_ATTR_NOEXEC);
+  EXPECT_TRUE(file->source_fd);
+  show(temp.path().string(), temp.path().string());
+  EXPECT_EQ(entry(compiled().value(), handler.path.substr(1)), nullptr);  // Shown already.
+  policy.filesystem.read_only.back().executable = false;  // Shown, but not to be executed there.
+  EXPECT_NE(entry(compiled().value(), handler.path.substr(1)), nullptr);
+}
+
+TEST_F(Compile, AnInterpreterOutsideIsMountedToo) {
+  handler.interpreter = temp.file("interpreter", test::fake_elf(), 0755);
+  EXPECT_EQ(entry(compiled().value(), handler.interpreter.substr(1))->why,
+            "the handler's interpreter");
+}
+
+TEST_F(Compile, ALoaderThatIsNotVisibleIsAnError) {
+  handler.loader = temp.file("loader", test::fake_elf(), 0755);
+  EXPECT_EQ(error().step, SetupStep::kHandlerNotFound);
+  EXPECT_THAT(error().to_string(), HasSubstr("its loader " + handler.loader + " is not visible"));
+  EXPECT_THAT(error().to_string(), HasSubstr("link it statically"));
+  show(handler.loader, handler.loader);
+  EXPECT_TRUE(compiled());
+}
+
+TEST_F(Compile, TheWholePolicyIsInTheMessageOrTooLongByName) {
+  policy.environment.set["BIG"] = std::string(200'000, 'x');
+  const auto message = encode_plan(compiled().value(), {});
+  ASSERT_FALSE(message);
+  EXPECT_EQ(message.error().step, SetupStep::kCommandTooLong);
+  EXPECT_EQ(message.error().os_errno, E2BIG);
+  policy.environment.set.clear();
+  const Plan plan = compiled().value();
+  EXPECT_TRUE(encode_plan(plan, {}));
+  const std::vector<std::string> many = [] {
+    std::vector<std::string> list;
+    for (int i = 0; i < 1'025; ++i) list.push_back("N" + std::to_string(i) + "=");
+    return list;
+  }();
+  EXPECT_EQ(encode_plan(plan, many).error().step, SetupStep::kCommandTooLong);
+  handler.argv.assign(1'025, "a");
+  const auto too_many = compile(policy, host, handler);
+  ASSERT_FALSE(too_many);
+  EXPECT_EQ(too_many.error().step, SetupStep::kCommandTooLong);
+}
+
+TEST_F(Compile, APolicyUnderWhichNothingCouldStartIsRefused) {
+  auto& rules = policy.seccomp.rules;
+  for (auto& rule : rules) std::erase(rule.calls, "execve");
+  EXPECT_EQ(error().step, SetupStep::kPolicy);
+  EXPECT_THAT(error().to_string(), HasSubstr("execve"));
+  rules.push_back({.name = "exec",
+                   .action = {policies::SyscallAction::Kind::kAllow, 0},
+                   .calls = {"execve"},
+                   .when = {{.arg = 2, .values = {0}}},  // An address: nobody knows it beforehand.
+                   .why = "a test"});
+  EXPECT_EQ(error().step, SetupStep::kPolicy);
+  rules.back().when.clear();
+  EXPECT_TRUE(compiled());
+}
+
+TEST_F(Compile, ExplainNamesEveryLayerMountLimitAndRule) {
+  policy = test::shipped_policy("strict");
+  show("/extra", temp.folder("extra"));
+  handler.loader.clear();
+  const Plan plan = compiled().value();
+  const std::string text = plan.explain();
+  EXPECT_TRUE(text.ends_with('\n'));
+  for (const std::string& layer : plan.layers) EXPECT_THAT(text, HasSubstr(" " + layer));
+  for (const RootEntry& one : plan.root) {
+    if (one.kind == Kind::kDirectory || one.kind == Kind::kFile) continue;
+    EXPECT_THAT(text, HasSubstr("  /" + one.path + " "));
+    EXPECT_THAT(text, HasSubstr(one.why));
+  }
+  for (const ResourceLimit& limit : plan.limits)
+    EXPECT_THAT(text, HasSubstr("  " + limit.name + ": " + std::to_string(limit.value)));
+  for (const auto& rule : policy.seccomp.rules) {
+    EXPECT_THAT(text, HasSubstr("  " + rule.name + ": "));
+    EXPECT_THAT(text, HasSubstr(rule.why));
+  }
+  EXPECT_THAT(text, HasSubstr(handler.path));
+  EXPECT_THAT(text, HasSubstr("from 1000000 to 1000099"));
+  EXPECT_THAT(text, HasSubstr("LANG=C.UTF-8"));
+  EXPECT_THAT(text, HasSubstr(temp.path().string() + "/extra"));
+}
+
+}  // namespace
+}  // namespace fnrun::isolation

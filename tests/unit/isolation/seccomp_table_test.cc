@@ -1,0 +1,294 @@
+// Compiled filters against the policies they come from: every call, every argument edge.
+//
+// Two readings of one policy must agree: the BPF that libseccomp made, run by an interpreter, and a
+// naive evaluation of the rules written here. Neither makes a system call.
+#include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+
+#include <array>
+#include <map>
+#include <set>
+
+#include "isolation/seccomp_filter.h"
+#include "tests/support/bpf_interpreter.h"
+#include "tests/support/sandbox_fixture.h"
+
+namespace fnrun::test {
+namespace {
+
+using policies::ArgCondition;
+using policies::SyscallAction;
+using Args = std::array<std::uint64_t, 6>;
+constexpr int kLastCall = 600;  // Beyond every number that Linux has given out.
+
+std::uint32_t verdict_of(const SyscallAction& action) {
+  if (action.kind == SyscallAction::Kind::kAllow) return SECCOMP_RET_ALLOW;
+  if (action.kind == SyscallAction::Kind::kErrno)
+    return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(action.os_errno);
+  return SECCOMP_RET_KILL_PROCESS;
+}
+
+bool holds(const ArgCondition& condition, const Args& args) {
+  const std::uint64_t arg = args.at(condition.arg);
+  const std::uint64_t value = condition.values.at(0);
+  switch (condition.op) {
+    case ArgCondition::Op::kEqual:
+      return arg == value;
+    case ArgCondition::Op::kNotEqual:
+      return arg != value;
+    case ArgCondition::Op::kLess:
+      return arg < value;
+    case ArgCondition::Op::kLessEqual:
+      return arg <= value;
+    case ArgCondition::Op::kGreater:
+      return arg > value;
+    case ArgCondition::Op::kGreaterEqual:
+      return arg >= value;
+    case ArgCondition::Op::kMaskedEqual:
+      return (arg & condition.mask) == value;
+    case ArgCondition::Op::kIn:
+      for (const std::uint64_t one : condition.values)
+        if (arg == one) return true;
+      return false;
+  }
+  return false;
+}
+
+// The policy model, naively: number -> its rules.
+class Model {
+ public:
+  explicit Model(const policies::Seccomp& profile) : profile_(profile) {
+    for (const auto& rule : profile_.rules)
+      for (const std::string& call : rule.calls)
+        rules_[::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, call.c_str())].push_back(
+            &rule);
+  }
+  [[nodiscard]] std::uint32_t verdict(int number, const Args& args) const {
+    for (const policies::SyscallRule* rule : rules_of(number)) {
+      bool all = true;
+      for (const ArgCondition& condition : rule->when) all = all && holds(condition, args);
+      if (all) return verdict_of(rule->action);
+    }
+    return verdict_of(profile_.default_action);
+  }
+  [[nodiscard]] std::vector<const policies::SyscallRule*> rules_of(int number) const {
+    const auto found = rules_.find(number);
+    return found == rules_.end() ? std::vector<const policies::SyscallRule*>{} : found->second;
+  }
+
+ private:
+  policies::Seccomp profile_;
+  std::map<int, std::vector<const policies::SyscallRule*>> rules_;
+};
+
+// Argument lists worth trying: all alike, and every value of a condition with its neighbours, each
+// single bit of its mask, and garbage in the upper half, which the kernel may or may not look at.
+std::vector<Args> edges(const std::vector<const policies::SyscallRule*>& rules) {
+  std::vector<Args> lists;
+  for (const std::uint64_t all : {0ULL, 1ULL, 0xffff'ffffULL, ~0ULL, 0x8000'0000'0000'0000ULL}) {
+    Args args;
+    args.fill(all);
+    lists.push_back(args);
+  }
+  for (const auto* rule : rules) {
+    for (const ArgCondition& condition : rule->when) {
+      std::set<std::uint64_t> values{condition.mask, ~condition.mask};
+      for (const std::uint64_t value : condition.values)
+        values.insert({value, value - 1, value + 1, value | (1ULL << 32), value | (1ULL << 63)});
+      for (int bit = 0; bit < 64; ++bit) values.insert(1ULL << bit);
+      for (const std::uint64_t value : values) {
+        Args args{};
+        args.at(condition.arg) = value;
+        lists.push_back(args);
+      }
+    }
+  }
+  return lists;
+}
+
+struct Profile {
+  policies::Seccomp policy;
+  isolation::BpfProgram program;
+  [[nodiscard]] std::uint32_t ask(int number, const Args& args,
+                                  std::uint32_t arch = AUDIT_ARCH_X86_64) const {
+    seccomp_data data{};
+    data.nr = number;
+    data.arch = arch;
+    for (std::size_t i = 0; i < args.size(); ++i) data.args[i] = args[i];
+    // 0 would be KILL_THREAD: no verdict of ours.
+    return run_filter(program, data).value_or(SECCOMP_RET_KILL_THREAD);
+  }
+  [[nodiscard]] std::uint32_t ask(const char* call, const Args& args = {}) const {
+    return ask(::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, call), args);
+  }
+};
+
+Profile compiled(const policies::Seccomp& policy) {
+  return {policy, isolation::compile_seccomp(policy).value()};
+}
+
+policies::Seccomp named(const std::string& name) {
+  return name == "default" ? policies::default_seccomp() : shipped_policy(name).seccomp;
+}
+
+class SeccompTable : public ::testing::TestWithParam<const char*> {
+ protected:
+  Profile profile = compiled(named(GetParam()));
+};
+INSTANTIATE_TEST_SUITE_P(, SeccompTable,
+                         ::testing::Values("default", "paranoid", "strict", "compat"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_P(SeccompTable, EveryCallGetsWhatThePolicySays) {
+  const Model model(profile.policy);
+  std::size_t asked = 0;
+  std::set<std::uint32_t> seen;
+  for (int number = 0; number <= kLastCall; ++number) {
+    for (const Args& args : edges(model.rules_of(number))) {
+      const std::uint32_t expected = model.verdict(number, args);
+      ASSERT_EQ(profile.ask(number, args), expected)
+          << "call " << number << " with " << std::hex << args[0] << ", " << args[1] << ", "
+          << args[2] << ", " << args[3];
+      seen.insert(expected);
+      ++asked;
+    }
+  }
+  // The table tells things apart: it saw calls allowed and calls refused, thousands of them.
+  EXPECT_TRUE(seen.contains(SECCOMP_RET_ALLOW));
+  EXPECT_GE(seen.size(), 2U);
+  EXPECT_GT(asked, 3'000U);
+}
+
+TEST_P(SeccompTable, ForeignArchitecturesAreKilledWhateverTheCall) {
+  for (int number = 0; number <= kLastCall; ++number) {
+    for (const auto arch : std::initializer_list<std::uint32_t>{AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64,
+                                                                AUDIT_ARCH_ARM, 0})
+      ASSERT_EQ(profile.ask(number, {}, arch), SECCOMP_RET_KILL_PROCESS) << number << " " << arch;
+  }
+  // The control: one and the same number is allowed when it is ours (exit_group is 231).
+  EXPECT_EQ(profile.ask(231, {}), SECCOMP_RET_ALLOW);
+}
+
+TEST_P(SeccompTable, X32CallsAreKilledThoughTheirArchitectureIsOurs) {
+  constexpr int kX32 = 0x40000000;
+  for (int number = 0; number <= kLastCall; ++number)  // 512 … 547 are x32's own.
+    ASSERT_EQ(profile.ask(kX32 + number, {}), SECCOMP_RET_KILL_PROCESS) << number;
+  EXPECT_EQ(profile.ask(0x7fffffff, {}), SECCOMP_RET_KILL_PROCESS);
+  EXPECT_EQ(profile.ask(0, {}), SECCOMP_RET_ALLOW);  // The control: read(2).
+}
+
+TEST_P(SeccompTable, NumbersNotYetInventedGetTheDefault) {
+  const std::uint32_t by_default = verdict_of(profile.policy.default_action);
+  for (const int number : {470, 500, 511, 548, 1'000, 100'000, 0x3fffffff})
+    EXPECT_EQ(profile.ask(number, {}), by_default) << number;
+}
+
+TEST_P(SeccompTable, FitsTheKernelsLimit) {
+  EXPECT_LE(profile.program.size(), std::size_t{BPF_MAXINSNS});
+  seccomp_data nothing{};
+  EXPECT_TRUE(run_filter(profile.program, nothing));
+}
+
+// What follows says in plain words what the tables imply: a mistake in both readings would show.
+class SeccompStrict : public ::testing::Test {
+ protected:
+  Profile strict = compiled(named("strict"));
+  Profile compat = compiled(named("compat"));
+  Profile paranoid = compiled(named("paranoid"));
+  static constexpr std::uint64_t kGarbage = 0xdead'beef'0000'0000;
+};
+
+TEST_F(SeccompStrict, CloneIsRefusedEveryNamespaceFlagAndAllowedAForkAndAThread) {
+  constexpr std::uint64_t kFork = 0x01200011;    // CHILD_SETTID | CHILD_CLEARTID | SIGCHLD
+  constexpr std::uint64_t kThread = 0x003d0f00;  // What glibc asks for.
+  for (const Profile* profile : {&strict, &compat, &paranoid}) {
+    EXPECT_EQ(profile->ask("clone", {kFork}), SECCOMP_RET_ALLOW);
+    EXPECT_EQ(profile->ask("clone", {kThread}), SECCOMP_RET_ALLOW);
+    for (const std::uint64_t flag :
+         {0x00020000ULL, 0x02000000ULL, 0x04000000ULL, 0x08000000ULL, 0x10000000ULL, 0x20000000ULL,
+          0x40000000ULL, /*PTRACE*/ 0x2000ULL, /*PARENT*/ 0x8000ULL, /*UNTRACED*/ 0x00800000ULL}) {
+      EXPECT_NE(profile->ask("clone", {kFork | flag}), SECCOMP_RET_ALLOW) << std::hex << flag;
+      EXPECT_NE(profile->ask("clone", {kFork | flag | kGarbage}), SECCOMP_RET_ALLOW);
+    }
+    // glibc falls back to clone on ENOSYS only.
+    EXPECT_EQ(profile->ask("clone3"), SECCOMP_RET_ERRNO | ENOSYS);
+    EXPECT_EQ(profile->ask("unshare", {0x10000000}), SECCOMP_RET_KILL_PROCESS);
+  }
+}
+
+TEST_F(SeccompStrict, TerminalInjectionIsRefusedWithGarbageAboveToo) {
+  constexpr std::uint64_t kTcgets = 0x5401;
+  constexpr std::uint64_t kTiocsti = 0x5412;
+  constexpr std::uint64_t kTioclinux = 0x541c;
+  for (const Profile* profile : {&strict, &compat, &paranoid}) {
+    EXPECT_EQ(profile->ask("ioctl", {0, kTcgets}), SECCOMP_RET_ALLOW);
+    for (const std::uint64_t request : {kTiocsti, kTioclinux}) {
+      EXPECT_NE(profile->ask("ioctl", {0, request}), SECCOMP_RET_ALLOW);
+      EXPECT_NE(profile->ask("ioctl", {0, request | kGarbage}), SECCOMP_RET_ALLOW);
+    }
+  }
+}
+
+TEST_F(SeccompStrict, SocketsAreUnixPairsWithoutOutOfBandData) {
+  EXPECT_EQ(strict.ask("socketpair", {1}), SECCOMP_RET_ALLOW);
+  for (const std::uint64_t domain : {0UL, 2UL, 10UL, 16UL, 17UL, 38UL, 40UL, 1 | kGarbage})
+    EXPECT_NE(strict.ask("socketpair", {domain}), SECCOMP_RET_ALLOW) << domain;
+  for (const std::uint64_t domain : {1ULL, 2ULL, 10ULL, 38ULL})
+    EXPECT_EQ(strict.ask("socket", {domain}), SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+  EXPECT_EQ(compat.ask("socket", {2}), SECCOMP_RET_ALLOW);
+  for (const std::uint64_t domain : {16ULL, 17ULL, 38ULL, 40ULL})  // netlink packet alg vsock
+    EXPECT_NE(compat.ask("socket", {domain}), SECCOMP_RET_ALLOW) << domain;
+  constexpr std::uint64_t kOob = 1;
+  constexpr std::uint64_t kNoSignal = 0x4000;
+  for (const Profile* profile : {&strict, &compat, &paranoid}) {
+    for (const char* call : {"sendto", "recvfrom"}) {
+      EXPECT_EQ(profile->ask(call, {3, 0, 0, kNoSignal}), SECCOMP_RET_ALLOW) << call;
+      EXPECT_NE(profile->ask(call, {3, 0, 0, kNoSignal | kOob}), SECCOMP_RET_ALLOW) << call;
+      EXPECT_NE(profile->ask(call, {3, 0, 0, kOob | kGarbage}), SECCOMP_RET_ALLOW) << call;
+    }
+    for (const char* call : {"sendmsg", "recvmsg"}) {
+      EXPECT_EQ(profile->ask(call, {3, 0, kNoSignal}), SECCOMP_RET_ALLOW) << call;
+      EXPECT_NE(profile->ask(call, {3, 0, kNoSignal | kOob}), SECCOMP_RET_ALLOW) << call;
+      EXPECT_NE(profile->ask(call, {3, 0, kOob | kGarbage}), SECCOMP_RET_ALLOW) << call;
+    }
+  }
+}
+
+TEST_F(SeccompStrict, OptionsOfPrctlFcntlAndPrlimitAreTheListedOnes) {
+  constexpr std::uint64_t kSetName = 15;
+  EXPECT_EQ(strict.ask("prctl", {kSetName}), SECCOMP_RET_ALLOW);
+  for (const std::uint64_t option : {1ULL, 4ULL, 22ULL, 24ULL, 35ULL, 36ULL, 38ULL, 47ULL})
+    EXPECT_NE(strict.ask("prctl", {option}), SECCOMP_RET_ALLOW) << option;
+  EXPECT_EQ(strict.ask("fcntl", {0, /*F_SETFD*/ 2}), SECCOMP_RET_ALLOW);
+  for (const std::uint64_t command : {8ULL, 10ULL, 15ULL, 1024ULL, 1026ULL, 1031ULL, 1033ULL})
+    EXPECT_NE(strict.ask("fcntl", {0, command}), SECCOMP_RET_ALLOW) << command;
+  for (const Profile* profile : {&strict, &compat, &paranoid}) {
+    EXPECT_EQ(profile->ask("prlimit64", {0}), SECCOMP_RET_ALLOW);
+    for (const std::uint64_t pid : {1UL, 2UL, ~0UL, kGarbage})
+      EXPECT_NE(profile->ask("prlimit64", {pid}), SECCOMP_RET_ALLOW) << pid;
+  }
+}
+
+TEST_F(SeccompStrict, TripwiresKillUnderEveryShippedPolicy) {
+  for (const Profile* profile : {&strict, &compat, &paranoid})
+    for (const char* call : {"ptrace", "process_vm_writev", "mount", "umount2", "setns", "bpf",
+                             "kexec_load", "open_by_handle_at", "init_module", "fsopen"})
+      EXPECT_EQ(profile->ask(call), SECCOMP_RET_KILL_PROCESS) << call;
+}
+
+TEST(SeccompInit, TheInitMayReapReportAndLeave) {
+  const Profile init{{}, isolation::compile_init_seccomp().value()};
+  const std::set<std::string> allowed{"exit_group",      "ppoll",  "read",
+                                      "restart_syscall", "sendto", "wait4"};
+  for (const std::string& call : allowed)
+    EXPECT_EQ(init.ask(call.c_str()), SECCOMP_RET_ALLOW) << call;
+  int open = 0;
+  for (int number = 0; number <= kLastCall; ++number)
+    open += init.ask(number, {}) == SECCOMP_RET_KILL_PROCESS ? 0 : 1;
+  EXPECT_EQ(open, int(allowed.size()));
+}
+
+}  // namespace
+}  // namespace fnrun::test
