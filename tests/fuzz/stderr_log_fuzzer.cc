@@ -28,6 +28,11 @@ void check_safe(std::string_view line) {
       return j < line.size() ? static_cast<unsigned char>(line[j]) : 0U;
     };
     require(at(i) == '\t' || (at(i) >= 0x20 && at(i) != 0x7f));
+    // Not UTF-8: longer than need be, a surrogate, beyond U+10FFFF.
+    require(at(i) != 0xc0 && at(i) != 0xc1 && at(i) < 0xf5);
+    require(!(at(i) == 0xe0 && at(i + 1) < 0xa0) && !(at(i) == 0xf0 && at(i + 1) < 0x90));
+    require(!(at(i) == 0xed && at(i + 1) > 0x9f) && !(at(i) == 0xf4 && at(i + 1) > 0x8f));
+
     require(!(at(i) == 0xc2 && at(i + 1) < 0xa0));                        // C1
     require(!(at(i) == 0xe2 && at(i + 1) == 0x80 && at(i + 2) >= 0xa8 &&  // U+2028 … U+202E
               at(i + 2) <= 0xae));
