@@ -142,7 +142,7 @@ int serve(const Handler& handler) {
   for (;;) {
     const auto served = serve_one(in, out, handler);
     if (served) continue;
-    ::dup2(out, STDOUT_FILENO);
+    // Descriptor 1 stays the log: what stdio still holds is flushed at exit, and is no answer.
     ::close(out);
     if (served.error().code == ErrorCode::kEndOfStream) return 0;
     log(served.error().to_string());

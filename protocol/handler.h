@@ -31,9 +31,9 @@ inline constexpr std::int32_t kStatusHandlerThrew = 500;
 //   which.
 // When nobody reads the answers any more, SIGPIPE ends the process, as it does any filter.
 //
-// While it runs, descriptor 1 is stderr and the answers go to a private, close-on-exec copy of the
-// real stdout: a stray printf in the function, a library or a child process ends up in the log
-// instead of inside a frame.
+// From the start, and for good, descriptor 1 is stderr and the answers go to a private,
+// close-on-exec copy of the real stdout: a stray printf in the function, a library or a child
+// process ends up in the log instead of inside a frame, even when stdio holds it back until exit.
 //
 // Only std::exception is caught. Anything else thrown ends the process, which is the truth: the
 // supervisor reports a crash and starts a new one.

@@ -34,6 +34,7 @@ std::string read_all(int fd) {
 Served serve_process(const Handler& handler, std::string_view input) {
   Ends ends(Kind::kPipes);
   Ends log(Kind::kPipes);
+  std::fflush(nullptr);  // What stdio holds would be written by both.
   const pid_t pid = ::fork();
   if (pid == 0) {
     ::dup2(ends.peer_in.get(), 0);
@@ -100,6 +101,16 @@ TEST(Serve, StrayOutputGoesToTheLogAndNotIntoTheAnswers) {
   const Served served = serve_process(handler, request("a"));
   EXPECT_EQ(served.out, answer({0, "a", {}}));
   EXPECT_EQ(served.err, "debug\nraw\n");
+}
+
+TEST(Serve, StrayOutputThatIsStillBufferedAtTheEndGoesToTheLogToo) {
+  const Handler handler = [](const Event& event, const Context& context) {
+    std::printf("held back");
+    return echo(event, context);
+  };
+  const Served served = serve_process(handler, request("a"));
+  EXPECT_EQ(served.out, answer({0, "a", {}}));
+  EXPECT_EQ(served.err, "held back");
 }
 
 TEST(Serve, ExceptionIsStatus500WithItsTextAndTheNextEventIsServed) {
