@@ -23,6 +23,7 @@ constexpr std::array kSteps{
              "add the layer to the policy's \"prefer\" with a reason, or enable it on this host"},
     StepText{SetupStep::kMountSource, "check-mount-source", ""},
     StepText{SetupStep::kCommandTooLong, "check-command", "arguments and environment are too long"},
+    StepText{SetupStep::kRequest, "check-request", ""},
     StepText{SetupStep::kUidLease, "lease-uid",
              "root supervisors give each sandbox a uid of its own; see --uid-range"},
     StepText{SetupStep::kCgroup, "make-cgroup",
@@ -122,7 +123,8 @@ std::string SetupError::to_string() const {
   if (os_errno != 0) {
     const char* name = ::strerrorname_np(os_errno);
     text += std::string(": ") + (name != nullptr ? name : std::to_string(os_errno).c_str());
-    text += std::string(" (") + ::strerrordesc_np(os_errno) + ")";
+    const char* words = ::strerrordesc_np(os_errno);
+    if (words != nullptr) text += std::string(" (") + words + ")";
   }
   if (const auto hint = hint_for(step, os_errno); !hint.empty())
     text += "; hint: " + std::string(hint);

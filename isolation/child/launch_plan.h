@@ -71,7 +71,7 @@ struct LaunchPlan {
   std::uint32_t last_capability;
   std::uint64_t unshare_flags;  // CLONE_NEWCGROUP | CLONE_NEWTIME, as the host has them.
   Text time_offsets;            // For /proc/self/timens_offsets; none without CLONE_NEWTIME.
-  Text root_size;  // size= of the tmpfs that becomes "/".
+  Text root_size;               // size= of the tmpfs that becomes "/".
   Text hostname;
   Text working_directory;
   Text handler;               // Absolute path inside.

@@ -17,6 +17,7 @@ enum class SetupStep : std::uint16_t {
   kLayerMissing,  // A layer that the policy requires is not there on this host.
   kMountSource,   // index: which read-only path
   kCommandTooLong,
+  kRequest,  // What is asked cannot be given to this handler.
   kUidLease,
   kCgroup,
   kInitImage,

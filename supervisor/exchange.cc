@@ -1,0 +1,153 @@
+#include "supervisor/exchange.h"
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "protocol/message.h"
+
+namespace fnrun::supervisor {
+namespace {
+
+namespace asio = boost::asio;
+using protocol::Channel;
+using protocol::ErrorCode;
+using protocol::ProtocolError;
+
+Exchanged failed(Cause cause, std::string detail) {
+  return {cause, std::move(detail), std::nullopt};
+}
+
+// An error of the channel as a cause. That the stream ended says only that somebody looks
+// elsewhere: why it ended stands in the handler's wait status.
+Exchanged failed(const ProtocolError& error) {
+  switch (error.code) {
+    case ErrorCode::kDeadline:
+      return failed(Cause::kDeadline, "");
+    case ErrorCode::kCancelled:
+      return failed(Cause::kCancelled, "");
+    case ErrorCode::kNegativeLength:
+      return failed(Cause::kNegativeLength, error.detail);
+    case ErrorCode::kTooLarge:
+      return failed(Cause::kTooLarge, error.detail);
+    case ErrorCode::kInvalidMessage:
+      return failed(Cause::kInvalidMessage, error.detail);
+    case ErrorCode::kTruncated:
+    case ErrorCode::kEndOfStream:
+    case ErrorCode::kPeerClosed:
+      return failed(Cause::kHandlerEnded, error.to_string());
+    case ErrorCode::kIo:
+      break;
+  }
+  return failed(Cause::kIo, error.detail);
+}
+
+Exchanged unsolicited(const char* when) {
+  return failed(Cause::kUnsolicited, std::string("the handler wrote to its stdout ") + when);
+}
+
+// The handler's stopTime is wall clock, for its information; our own deadline never is.
+std::chrono::sys_time<std::chrono::nanoseconds> stop_time(Deadline deadline) {
+  const auto left = deadline - std::chrono::steady_clock::now();
+  return std::chrono::system_clock::now() +
+         std::chrono::duration_cast<std::chrono::nanoseconds>(left);
+}
+
+asio::awaitable<Exchanged> exchange_frames(Channel& channel, const Input& input,
+                                           ExchangeLimits limits, Deadline deadline) {
+  const auto head = protocol::encode_event_head(input.data.size());
+  if (!head) co_return failed(Cause::kRequestTooLarge, head.error().detail);
+  const protocol::ExecutionContext context{stop_time(deadline), input.env};
+  const auto tail = protocol::encode_execution_context(context);
+  if (!tail) co_return failed(Cause::kSetup, tail.error().detail);
+  const std::array<asio::const_buffer, 3> parts{asio::buffer(head->view()),
+                                                asio::buffer(input.data), asio::buffer(*tail)};
+  const auto written = co_await channel.write(parts, deadline);
+  if (!written) co_return failed(written.error());
+  const auto body = co_await channel.read_frame(limits.response_max, deadline);
+  if (!body) co_return failed(body.error());
+  auto result = protocol::parse_result(*body);
+  if (!result) co_return failed(result.error());
+  co_return Exchanged{Cause::kAnswered, "", std::move(*result)};
+}
+
+asio::awaitable<Exchanged> exchange_line(Channel& channel, const Input& input,
+                                         ExchangeLimits limits, Deadline deadline) {
+  if (input.data.find('\n') != std::string::npos)
+    co_return failed(
+        Cause::kSetup,
+        "an event of several lines cannot be given to a handler that reads one line a call");
+  const std::array<asio::const_buffer, 2> parts{asio::buffer(input.data), asio::buffer("\n", 1)};
+  const auto written = co_await channel.write(parts, deadline);
+  if (!written) co_return failed(written.error());
+  auto line = co_await channel.read_line(limits.response_max, deadline);
+  if (!line) co_return failed(line.error());
+  protocol::Result result;
+  result.data = std::move(*line);
+  co_return Exchanged{Cause::kAnswered, "", std::move(result)};
+}
+
+asio::awaitable<protocol::ErrorOr<void>> write_all_and_close(Channel& channel, const Input& input,
+                                                             Deadline deadline) {
+  const std::array<asio::const_buffer, 1> parts{asio::buffer(input.data)};
+  auto written = co_await channel.write(parts, deadline);
+  channel.close_write();
+  co_return written;
+}
+
+asio::awaitable<protocol::ErrorOr<std::string>> read_all(Channel& channel, std::size_t max,
+                                                         Deadline deadline) {
+  auto answer = co_await channel.read_to_end(max, deadline);
+  if (!answer) channel.close_write();  // Ends the writer too; there is nothing left to wait for.
+  co_return answer;
+}
+
+// Both ways at once: a filter answers while it is still being written to. A handler that leaves its
+// stdin unread (`head -n 1`) is no failure.
+asio::awaitable<Exchanged> exchange_process(Channel& channel, const Input& input,
+                                            ExchangeLimits limits, Deadline deadline) {
+  const auto executor = co_await asio::this_coro::executor;
+  auto writer =
+      asio::co_spawn(executor, write_all_and_close(channel, input, deadline), asio::deferred);
+  auto reader =
+      asio::co_spawn(executor, read_all(channel, limits.response_max, deadline), asio::deferred);
+  auto both = asio::experimental::make_parallel_group(std::move(writer), std::move(reader));
+  auto [order, writer_threw, written, reader_threw, answer] =
+      co_await std::move(both).async_wait(asio::experimental::wait_for_all(), asio::use_awaitable);
+  if (writer_threw || reader_threw) co_return failed(Cause::kIo, "out of memory");
+  if (!answer) co_return failed(answer.error());
+  if (!written && written.error().code == ErrorCode::kDeadline) co_return failed(written.error());
+  protocol::Result result;
+  result.data = std::move(*answer);
+  co_return Exchanged{Cause::kAnswered, "", std::move(result)};
+}
+
+}  // namespace
+
+asio::awaitable<Exchanged> exchange(HandlerProtocol how, Channel& channel, const Input& input,
+                                    ExchangeLimits limits, Deadline deadline) {
+  if (input.data.size() > limits.request_max)
+    co_return failed(Cause::kRequestTooLarge, std::to_string(input.data.size()) +
+                                                  " bytes, the policy's limit is " +
+                                                  std::to_string(limits.request_max));
+  if (how == HandlerProtocol::kExec)
+    co_return co_await exchange_process(channel, input, limits, deadline);
+  // What is there before the question belongs to nobody: it must not become this caller's answer.
+  if (channel.unsolicited()) co_return unsolicited("before it was asked");
+  // Not a conditional expression: g++ 12 copies its coroutine temporaries bit by bit.
+  Exchanged done;
+  if (how == HandlerProtocol::kFnrun) {
+    done = co_await exchange_frames(channel, input, limits, deadline);
+  } else {
+    done = co_await exchange_line(channel, input, limits, deadline);
+  }
+  if (done.cause == Cause::kAnswered && channel.unsolicited())
+    co_return unsolicited("after its answer");
+  co_return done;
+}
+
+}  // namespace fnrun::supervisor

@@ -1,0 +1,56 @@
+// One question and one answer with a handler that is running: the three ways to speak to it.
+//
+// Knows channels and messages; knows neither sandboxes nor what a failure means (outcome.h
+// decides). Coroutines on the channel's executor; one exchange at a time for a channel.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/channel.h"
+#include "protocol/message_types.h"
+#include "supervisor/outcome.h"
+
+namespace fnrun::supervisor {
+
+// A point on the monotonic clock; a timeout is a duration, a deadline is not.
+using Deadline = std::chrono::steady_clock::time_point;
+
+// How a handler is spoken to.
+enum class HandlerProtocol : std::uint8_t {
+  kFnrun,  // Frames of protobuf, any number of calls one after another.
+  kLines,  // A line in, a line out, any number of times.
+  kExec,   // A process for each call: data on stdin, answer on stdout, status by exit code.
+};
+
+struct Input {
+  std::string data;
+  std::vector<protocol::EnvVar> env;
+};
+
+struct ExchangeLimits {
+  std::size_t request_max = 0;   // Bytes of the data.
+  std::size_t response_max = 0;  // Bytes of a frame's body, a line, or all of stdout.
+};
+
+// What it came to. With kAnswered there is a result; for kExec its status is still open until the
+// process has ended. kRequestTooLarge and kSetup (a request that this protocol cannot carry, said
+// in `detail`) leave the handler untouched: nothing was written.
+struct Exchanged {
+  Cause cause{};
+  std::string detail;
+  std::optional<protocol::Result> result;
+};
+
+// One deadline for writing and reading together. `input` is borrowed until the end.
+[[nodiscard]] boost::asio::awaitable<Exchanged> exchange(HandlerProtocol how,
+                                                         protocol::Channel& channel,
+                                                         const Input& input, ExchangeLimits limits,
+                                                         Deadline deadline);
+
+}  // namespace fnrun::supervisor

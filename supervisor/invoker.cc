@@ -1,0 +1,314 @@
+#include "supervisor/invoker.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+
+#include "supervisor/stderr_log.h"
+
+namespace fnrun::supervisor {
+namespace {
+
+namespace asio = boost::asio;
+using isolation::KillReason;
+using isolation::SetupError;
+using isolation::SetupStep;
+using isolation::UniqueFd;
+using std::chrono::steady_clock;
+
+// After stdout has ended the handler's own end follows within microseconds, if it did end: then its
+// wait status says why. One that closed stdout and lives on is given this long, then it is killed.
+constexpr std::chrono::milliseconds kEndGrace{200};
+constexpr std::size_t kStderrChunk = 16 * 1024;
+
+KillReason kill_reason(Cause cause) {
+  switch (cause) {
+    case Cause::kDeadline:
+      return KillReason::kDeadline;
+    case Cause::kTooLarge:
+      return KillReason::kOutputTooLarge;
+    case Cause::kCancelled:
+      return KillReason::kCancelled;
+    case Cause::kShutdown:
+      return KillReason::kShutdown;
+    default:
+      return KillReason::kProtocolError;
+  }
+}
+
+std::int64_t microseconds_since(steady_clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start).count();
+}
+
+// The cgroup's word counts every process inside; the init's wait4 only the handler and who it
+// waited for, and only once it has ended. A difference for a call, because a sandbox serves many.
+Usage usage_between(const std::optional<isolation::CpuTime>& before,
+                    const std::optional<isolation::CpuTime>& after,
+                    const std::optional<isolation::Exit>& exit) {
+  Usage usage;
+  const bool waited_for = exit && exit->wait_status;
+  if (waited_for) {
+    usage.max_rss_kib = exit->max_rss_kib;
+    usage.context_switches = exit->context_switches;
+  }
+  if (before && after) {
+    usage.source = "cgroup";
+    usage.user_us = (after->user - before->user).count();
+    usage.system_us = (after->system - before->system).count();
+  } else if (waited_for) {
+    usage.source = "wait4";
+    usage.user_us = exit->user_time.count();
+    usage.system_us = exit->system_time.count();
+  } else {
+    usage.reason = "there is no cgroup to ask, and the handler has not ended by itself";
+  }
+  return usage;
+}
+
+struct Pipe {
+  UniqueFd read;
+  UniqueFd write;
+};
+
+isolation::Result<Pipe> make_pipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0)
+    return SetupError{SetupStep::kControlSocket, 0, errno, "pipe for the handler"};
+  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+// A descriptor of the sandbox's, watched through a copy of our own: Asio closes what it watches.
+asio::posix::stream_descriptor watch(const asio::any_io_executor& executor, int fd) {
+  return asio::posix::stream_descriptor(executor, ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+// Until it is readable or the time has come; true if it is readable.
+asio::awaitable<bool> readable_before(asio::posix::stream_descriptor& descriptor,
+                                      Deadline deadline) {
+  asio::steady_timer timer(descriptor.get_executor(), deadline);
+  auto either = asio::experimental::make_parallel_group(
+      descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::deferred),
+      timer.async_wait(asio::deferred));
+  const auto [order, watched, timed] = co_await std::move(either).async_wait(
+      asio::experimental::wait_for_one(), asio::use_awaitable);
+  co_return !watched;
+}
+
+}  // namespace
+
+struct Invoker::State {
+  State(asio::any_io_executor ex, std::shared_ptr<const isolation::Plan> p, HandlerProtocol how,
+        isolation::Sandbox box, protocol::Channel io, protocol::Channel err, LogSink sink)
+      : executor(ex),
+        plan(std::move(p)),
+        protocol(how),
+        sandbox(std::move(box)),
+        channel(std::move(io)),
+        stderr_channel(std::move(err)),
+        handler_ended(watch(ex, sandbox.control_fd())),
+        everything_gone(watch(ex, sandbox.pidfd())),
+        stderr_done(ex, steady_clock::time_point::max()),
+        log({.line_max = static_cast<std::size_t>(plan->policy.limits.stderr_line_max.bytes),
+             .lines_per_second_max = plan->policy.limits.stderr_lines_per_second_max}),
+        log_sink(std::move(sink)) {}
+
+  asio::any_io_executor executor;
+  std::shared_ptr<const isolation::Plan> plan;
+  HandlerProtocol protocol;
+  isolation::Sandbox sandbox;
+  protocol::Channel channel;
+  protocol::Channel stderr_channel;
+  asio::posix::stream_descriptor handler_ended;    // Readable: the handler has ended, or all has.
+  asio::posix::stream_descriptor everything_gone;  // Readable: the init has ended, so all has.
+  asio::steady_timer stderr_done;                  // Cancelled when stderr was read to its end.
+  StderrLog log;
+  LogSink log_sink;
+  std::uint64_t call = 0;  // 0: none in flight.
+  std::uint64_t calls_served = 0;
+  bool stderr_ended = false;
+  bool dead = false;
+  bool finished = false;
+  bool cancelled = false;
+  std::optional<isolation::Exit> exit;
+
+  void log_line(std::string_view line) {
+    if (log_sink) log_sink(call, line);
+  }
+  static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
+  Evidence evidence(std::string detail) const;
+  void fill(InvocationReport& report) const;
+};
+
+// Runs beside the calls until the last process inside is gone. Yields after each chunk: a handler
+// that floods its stderr must not keep the deadline of its own call from being noticed.
+asio::awaitable<void> Invoker::State::read_stderr(std::shared_ptr<State> state) {
+  for (;;) {
+    const auto chunk =
+        co_await state->stderr_channel.read_some(kStderrChunk, protocol::Channel::kNoDeadline);
+    if (!chunk) break;
+    state->log.feed(*chunk, steady_clock::now(),
+                    [&](std::string_view line) { state->log_line(line); });
+    co_await asio::post(state->executor, asio::use_awaitable);
+  }
+  state->log.finish(steady_clock::now(), [&](std::string_view line) { state->log_line(line); });
+  state->stderr_ended = true;
+  state->stderr_done.cancel();
+}
+
+Invoker::Invoker(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+Invoker::~Invoker() {
+  if (!state_->finished) state_->sandbox.kill(KillReason::kShutdown);
+}
+
+isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
+    asio::any_io_executor executor, isolation::Launcher& launcher,
+    std::shared_ptr<const isolation::Plan> plan, HandlerProtocol protocol,
+    std::span<const std::string> extra_environment, LogSink log) {
+  auto in = make_pipe();
+  auto out = make_pipe();
+  auto err = make_pipe();
+  for (const auto* pipe : {&in, &out, &err})
+    if (!*pipe) return pipe->error();
+  isolation::Stdio stdio{std::move(in->read), std::move(out->write), std::move(err->write)};
+  auto sandbox = launcher.launch(*plan, std::move(stdio), extra_environment);
+  if (!sandbox) return sandbox.error();
+  auto channel = protocol::Channel::adopt(executor, out->read.release(), in->write.release());
+  auto stderr_channel =
+      protocol::Channel::adopt(executor, err->read.release(), protocol::Channel::kNoFd);
+  for (const auto* adopted : {&channel, &stderr_channel})
+    if (!*adopted) return SetupError{SetupStep::kControlSocket, 0, 0, adopted->error().to_string()};
+  auto state =
+      std::make_shared<State>(executor, std::move(plan), protocol, std::move(*sandbox),
+                              std::move(*channel), std::move(*stderr_channel), std::move(log));
+  asio::co_spawn(executor, State::read_stderr(state), asio::detached);
+  return std::unique_ptr<Invoker>(new Invoker(std::move(state)));
+}
+
+asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t call,
+                                            Deadline deadline) {
+  const auto state = state_;
+  const auto began = steady_clock::now();
+  const auto cpu_before = state->sandbox.cpu_time();
+  state->call = call;
+  const ExchangeLimits limits{
+      static_cast<std::size_t>(state->plan->policy.limits.request_max.bytes),
+      static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
+  Exchanged done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
+  const bool of_process =
+      state->protocol == HandlerProtocol::kExec && done.cause == Cause::kAnswered;
+  if (of_process || done.cause == Cause::kHandlerEnded) {
+    const auto patience =
+        of_process ? deadline : std::min(deadline, steady_clock::now() + kEndGrace);
+    const bool ended = co_await readable_before(state->handler_ended, patience);
+    if (state->cancelled) done.cause = Cause::kCancelled;
+    if (ended || done.cause == Cause::kCancelled) {
+      if (!ended) kill(kill_reason(done.cause));
+      co_await finish();
+    } else if (of_process) {
+      done.cause = Cause::kDeadline;
+    }
+  }
+  const auto status = state->exit ? state->exit->wait_status : std::nullopt;
+  if (of_process && done.cause == Cause::kAnswered) {
+    if (status && WIFEXITED(*status))
+      done.result->status = WEXITSTATUS(*status);
+    else
+      done.cause = Cause::kHandlerEnded;
+  }
+  const bool untouched = done.cause == Cause::kRequestTooLarge || done.cause == Cause::kSetup;
+  if (done.cause != Cause::kAnswered && !untouched) kill(kill_reason(done.cause));
+
+  Invocation invocation;
+  InvocationReport& report = invocation.report;
+  report.sequence = call;
+  report.evidence = state->evidence(std::move(done.detail));
+  if (done.cause == Cause::kSetup)
+    report.evidence.setup = SetupError{SetupStep::kRequest, 0, 0, report.evidence.detail};
+  report.outcome = decide(done.cause, report.evidence);
+  report.timings.invoke_us = microseconds_since(began);
+  report.bytes.request = input.data.size();
+  ++state->calls_served;
+  state->fill(report);
+  if (report.outcome == Outcome::kOk) {
+    report.bytes.response = done.result->data.size();
+    report.status = done.result->status;
+    report.env = done.result->env;
+    invocation.result = std::move(done.result);
+  }
+  report.usage = usage_between(
+      cpu_before, state->exit ? state->exit->total_cpu : state->sandbox.cpu_time(), state->exit);
+  state->call = 0;
+  co_return invocation;
+}
+
+Evidence Invoker::State::evidence(std::string detail) const {
+  Evidence evidence;
+  evidence.detail = std::move(detail);
+  evidence.killed_for = sandbox.killed_for();
+  if (exit) evidence.wait_status = exit->wait_status;
+  return evidence;
+}
+
+void Invoker::State::fill(InvocationReport& report) const {
+  report.handler = plan->handler.path;
+  report.layers = plan->layers;
+  report.degraded = plan->degraded;
+  report.sandbox.pid = sandbox.pid();
+  report.sandbox.slot_uid = sandbox.slot_uid();
+  report.sandbox.calls_served = calls_served;
+  report.sandbox.start_us = sandbox.start_time().count();
+  report.stderr_lines.emitted = log.emitted();
+  report.stderr_lines.dropped = log.dropped();
+}
+
+void Invoker::cancel() {
+  state_->cancelled = true;
+  state_->channel.cancel();
+  state_->handler_ended.cancel();
+}
+
+bool Invoker::usable() {
+  pollfd ended{state_->sandbox.control_fd(), POLLIN, 0};
+  return !state_->dead && ::poll(&ended, 1, 0) == 0 && !state_->channel.unsolicited();
+}
+
+void Invoker::kill(KillReason reason) noexcept {
+  state_->dead = true;
+  state_->sandbox.kill(reason);
+}
+
+asio::awaitable<void> Invoker::finish() {
+  const auto state = state_;
+  if (std::exchange(state->finished, true)) co_return;
+  state->dead = true;
+  const auto limit = steady_clock::now() + state->plan->policy.limits.kill_timeout;
+  pollfd ended{state->sandbox.control_fd(), POLLIN, 0};
+  if (::poll(&ended, 1, 0) == 0) state->sandbox.kill(KillReason::kShutdown);
+  if (co_await readable_before(state->everything_gone, limit)) {
+    if (auto exit = state->sandbox.reap()) state->exit = *exit;
+  }
+  // The last process is gone, so stderr ends; a kill that did not complete leaves it open.
+  state->stderr_done.expires_at(state->stderr_ended ? steady_clock::time_point::min() : limit);
+  co_await state->stderr_done.async_wait(asio::as_tuple(asio::use_awaitable));
+  if (!state->stderr_ended) state->stderr_channel.cancel();
+}
+
+const std::optional<isolation::Exit>& Invoker::exit() const noexcept {
+  return state_->exit;
+}
+
+}  // namespace fnrun::supervisor

@@ -1,0 +1,64 @@
+// One sandbox, one call at a time, one deadline a call; after any failure it is dead.
+//
+// The Invoker owns the sandbox, the channel to the handler and the reading of its stderr. Whatever
+// a call ends with but an answer kills the whole sandbox before invoke() returns; the caller need
+// not wait for what is left of it: finish() does that behind the caller's back. All on one executor
+// (a strand, when that has threads).
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "isolation/launcher.h"
+#include "supervisor/exchange.h"
+#include "supervisor/report.h"
+
+namespace fnrun::supervisor {
+
+// What became of one call. The result is there if and only if the outcome is kOk.
+struct Invocation {
+  std::optional<protocol::Result> result;
+  InvocationReport report;
+};
+
+// A line of a handler's stderr: safe to print (stderr_log.h). `call` is 0 outside of any.
+using LogSink = std::function<void(std::uint64_t call, std::string_view line)>;
+
+class Invoker {
+ public:
+  // Launches on the calling thread, which takes some milliseconds.
+  [[nodiscard]] static isolation::Result<std::unique_ptr<Invoker>> start(
+      boost::asio::any_io_executor executor, isolation::Launcher& launcher,
+      std::shared_ptr<const isolation::Plan> plan, HandlerProtocol protocol,
+      std::span<const std::string> extra_environment, LogSink log);
+  Invoker(const Invoker&) = delete;
+  Invoker& operator=(const Invoker&) = delete;
+  ~Invoker();
+
+  // Precondition: usable(), and no call in flight.
+  [[nodiscard]] boost::asio::awaitable<Invocation> invoke(const Input& input, std::uint64_t call,
+                                                          Deadline deadline);
+  // Ends the call in flight with kCancelled.
+  void cancel();
+
+  // Alive, and silent since its last answer: fit for another call.
+  [[nodiscard]] bool usable();
+  void kill(isolation::KillReason reason) noexcept;
+  // Kills if need be, and waits until everything inside is gone and all of stderr is logged; at
+  // most the policy's kill timeout. Afterwards exit() tells the end. Call once, with no call in
+  // flight.
+  [[nodiscard]] boost::asio::awaitable<void> finish();
+  [[nodiscard]] const std::optional<isolation::Exit>& exit() const noexcept;
+
+ private:
+  struct State;
+  explicit Invoker(std::shared_ptr<State> state);
+  std::shared_ptr<State>
+      state_;  // Shared with the stderr reader, which may outlive us for a moment.
+};
+
+}  // namespace fnrun::supervisor

@@ -1,0 +1,217 @@
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <map>
+
+namespace fnrun::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Runs an untrusted handler in a Linux sandbox: one hard deadline for each invocation.\n"
+    "The event comes from stdin, the handler's answer goes to stdout, words for people to stderr.";
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  printf world | fnrun-supervise --policy strict -- ./greeter\n"
+    "  echo '{\"a\":1}' | fnrun-supervise --protocol exec -- jq .a\n"
+    "  seq 3 | fnrun-supervise --lines --protocol lines -- ./greeter.sh\n"
+    "  fnrun-supervise --explain -- ./greeter\n"
+    "\n"
+    "Exit codes: 0 the handler answered, whatever its status (with --protocol exec: the handler's "
+    "own\n"
+    "exit code); 2 usage; 65 event too large; 70 crashed; 74 output failed; 75 stopped; 76 not "
+    "the\n"
+    "protocol; 78 bad policy; 124 timed out; 125 no sandbox could be made; 126 handler not "
+    "executable;\n"
+    "127 handler not found; 128+n killed by signal n (159: a forbidden system call).";
+
+template <class T>
+std::optional<T> number(std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// "250ms", "2s", "1m"; a bare number is seconds, as for timeout(1).
+std::chrono::milliseconds parse_duration(const std::string& text) {
+  const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto value = number<std::uint32_t>(std::string_view(text).substr(0, digits));
+  static const std::map<std::string, std::uint32_t> kUnits{
+      {"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60'000}};
+  const auto unit = kUnits.find(text.substr(digits));
+  constexpr std::uint64_t kDayMs = 24ULL * 60 * 60 * 1000;
+  if (!value || unit == kUnits.end() || *value == 0 ||
+      std::uint64_t{*value} * unit->second > kDayMs)
+    throw CLI::ValidationError("--timeout",
+                               "'" + text + "' is no time; write 250ms, 2s or 1m, at most a day");
+  return std::chrono::milliseconds(std::uint64_t{*value} * unit->second);
+}
+
+policies::ReadOnlyPath parse_bind(const std::string& text) {
+  const auto colon = text.find(':');
+  const std::string source = text.substr(0, colon);
+  std::error_code error;
+  const auto real = std::filesystem::canonical(source, error);
+  if (error) throw CLI::ValidationError("--bind", "'" + source + "': " + error.message());
+  policies::ReadOnlyPath path;
+  path.source = real.string();
+  path.target = colon == std::string::npos
+                    ? std::filesystem::absolute(source).lexically_normal().string()
+                    : text.substr(colon + 1);
+  if (path.target.size() > 1 && path.target.ends_with('/')) path.target.pop_back();
+  const std::filesystem::path target(path.target);
+  if (!target.is_absolute() || target.lexically_normal() != target || path.target == "/")
+    throw CLI::ValidationError("--bind", "'" + path.target + "' is no absolute path without '..'");
+  const auto is_own = [&](const std::string& own) {
+    return path.target == own || path.target.starts_with(own + "/");
+  };
+  if (is_own("/dev") || is_own("/proc") || path.target == "/tmp")
+    throw CLI::ValidationError("--bind", path.target + " is the sandbox's own");
+  path.why = "--bind on the command line";
+  return path;
+}
+
+protocol::EnvVar parse_variable(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw CLI::ValidationError("--env", "'" + text + "' is not NAME=VALUE");
+  protocol::EnvVar variable{text.substr(0, equals), text.substr(equals + 1)};
+  const auto& name = variable.name;
+  const auto fits = [](char c) {
+    return c == '_' || std::isalnum(static_cast<unsigned char>(c)) != 0;
+  };
+  if (!std::all_of(name.begin(), name.end(), fits) ||
+      std::isdigit(static_cast<unsigned char>(name[0])) != 0)
+    throw CLI::ValidationError("--env",
+                               "'" + name + "' is no name: letters, digits and _, no digit first");
+  return variable;
+}
+
+isolation::UidRange parse_uid_range(const std::string& text) {
+  const auto colon = text.find(':');
+  const auto first = number<std::uint32_t>(std::string_view(text).substr(0, colon));
+  const auto count = colon == std::string::npos
+                         ? std::nullopt
+                         : number<std::uint32_t>(std::string_view(text).substr(colon + 1));
+  // A uid below 1000 is somebody: root, a daemon. 2^31 and above confuses tools that use signed
+  // ids.
+  if (!first || !count || *first < 1000 || *count == 0 ||
+      std::uint64_t{*first} + *count > (1ULL << 31))
+    throw CLI::ValidationError("--uid-range",
+                               "'" + text + "' is not FIRST:COUNT with uids from 1000 to 2^31 - 1");
+  return {*first, *count};
+}
+
+void declare(CLI::App& app, Options& options) {
+  app.add_option("--policy", options.policy,
+                 "PATH of a policy file, or the NAME of one: strict, paranoid, compat")
+      ->type_name("PATH|NAME")
+      ->capture_default_str();
+  app.add_flag_callback(
+      "--lines", [&] { options.mode = Mode::kLines; },
+      "each input line is an event, each result a line; one sandbox serves them all");
+  app.add_flag_callback(
+      "--frames", [&] { options.mode = Mode::kFrames; },
+      "speak the fnrun protocol on stdin and stdout; ends with the first failed call");
+  const std::map<std::string, supervisor::HandlerProtocol> protocols{
+      {"fnrun", supervisor::HandlerProtocol::kFnrun},
+      {"lines", supervisor::HandlerProtocol::kLines},
+      {"exec", supervisor::HandlerProtocol::kExec}};
+  app.add_option_function<std::string>(
+         "--protocol",
+         [&options, protocols](const std::string& name) { options.protocol = protocols.at(name); },
+         "how the handler is spoken to: fnrun (default): the fnrun protocol; lines: a line in, a "
+         "line out; "
+         "exec: a new process for each event, data on stdin, answer on stdout")
+      ->check(CLI::IsMember({"fnrun", "lines", "exec"}))
+      ->type_name("fnrun|lines|exec");
+  app.add_option_function<std::string>(
+         "--on-error", [&](const std::string& what) { options.answer_errors = what == "result"; },
+         "after a failed call: exit (default), or answer with a result that says so and go on")
+      ->check(CLI::IsMember({"exit", "result"}))
+      ->type_name("exit|result");
+  app.add_option_function<std::string>(
+         "--timeout", [&](const std::string& text) { options.timeout = parse_duration(text); },
+         "the deadline of each invocation, instead of the policy's: 250ms, 2s, 1m")
+      ->type_name("TIME");
+  app.add_option_function<std::vector<std::string>>(
+         "--bind",
+         [&](const std::vector<std::string>& all) {
+           for (const auto& text : all) options.binds.push_back(parse_bind(text));
+         },
+         "show a file or folder of the host to the handler, read-only")
+      ->type_name("SRC[:DST]")
+      ->expected(1)
+      ->take_all();
+  app.add_option_function<std::vector<std::string>>(
+         "--env",
+         [&](const std::vector<std::string>& all) {
+           for (const auto& text : all) options.env.push_back(parse_variable(text));
+         },
+         "a variable for the handler: in its environment, and in each ExecutionContext")
+      ->type_name("NAME=VALUE")
+      ->expected(1)
+      ->take_all();
+  app.add_option("--report", options.report_file,
+                 "write one JSON object for each invocation to FILE")
+      ->type_name("FILE");
+  app.add_option_function<std::string>(
+         "--uid-range", [&](const std::string& text) { options.uid_range = parse_uid_range(text); },
+         "host uids for sandboxes, one each (for a privileged supervisor)")
+      ->type_name("FIRST:COUNT");
+  app.add_flag("--explain", options.explain, "print the compiled plan in words, run nothing");
+  app.add_flag("--check", options.check, "check policy, handler and host, run nothing");
+  app.add_flag("--quiet", options.quiet, "no handler's stderr, no word of degraded layers");
+  app.set_version_flag("--version", std::string("fnrun-supervise ") + FNRUN_VERSION);
+}
+
+// CLI11 does not know that a handler follows "--".
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: fnrun-supervise [OPTIONS] -- HANDLER [ARGUMENTS...]\n";
+  }
+};
+
+int usage_error(const std::string& message) {
+  std::cerr << "fnrun-supervise: " << message << "\nTry 'fnrun-supervise --help'.\n";
+  return kExitUsage;
+}
+
+}  // namespace
+
+std::variant<Options, int> parse_command_line(int argc, char** argv) {
+  Options options;
+  // Everything behind the first "--" is the handler's, whatever it looks like.
+  char** const end = argv + argc;
+  char** const separator = std::find_if(
+      argv + std::min(argc, 1), end, [](const char* word) { return std::strcmp(word, "--") == 0; });
+  if (separator != end) options.handler.assign(separator + 1, end);
+
+  CLI::App app(kDescription, "fnrun-supervise");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.footer(kFooter);
+  declare(app, options);
+  try {
+    app.parse(static_cast<int>(separator - argv), argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return usage_error(error.what());
+  }
+  if (app.count("--lines") != 0 && app.count("--frames") != 0)
+    return usage_error("--lines and --frames exclude each other");
+  if (options.handler.empty() && !options.check)
+    return usage_error("no handler is given; it goes behind --");
+  if (options.answer_errors && options.mode == Mode::kSingle)
+    return usage_error("--on-error result is for --lines and --frames");
+  return options;
+}
+
+}  // namespace fnrun::tools

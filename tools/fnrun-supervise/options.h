@@ -1,0 +1,43 @@
+// The command line of fnrun-supervise as a value.
+//
+// Parsing only; nothing is looked up or opened here.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "isolation/host.h"
+#include "policies/policy.h"
+#include "protocol/message_types.h"
+#include "supervisor/exchange.h"
+
+namespace fnrun::tools {
+
+enum class Mode { kSingle, kLines, kFrames };
+
+struct Options {
+  std::string policy = "strict";
+  Mode mode = Mode::kSingle;
+  supervisor::HandlerProtocol protocol = supervisor::HandlerProtocol::kFnrun;
+  bool answer_errors = false;
+  std::optional<std::chrono::milliseconds> timeout;
+  std::vector<policies::ReadOnlyPath> binds;
+  std::vector<protocol::EnvVar> env;
+  std::string report_file;
+  std::optional<isolation::UidRange> uid_range;
+  bool explain = false;
+  bool check = false;
+  bool quiet = false;
+  std::vector<std::string> handler;
+};
+
+inline constexpr int kExitUsage = 2;
+
+// The options, or the exit code with which the command ends now (--help, --version, a mistake);
+// what there was to say has been printed.
+[[nodiscard]] std::variant<Options, int> parse_command_line(int argc, char** argv);
+
+}  // namespace fnrun::tools
