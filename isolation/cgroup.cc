@@ -98,26 +98,17 @@ bool Cgroup::remove() noexcept {
   return true;
 }
 
-Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_fd) {
-  UniqueFd own(::open(own_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!own) return cgroup_error("opening " + own_dir);
-  // The pid is for people; another PID namespace may have the same one, so it does not suffice.
-  const std::string name = "fnrun-" + std::to_string(::getpid()) + "-" + random_suffix();
-  if (::mkdirat(own.get(), name.c_str(), 0755) != 0)
-    return cgroup_error("making " + own_dir + "/" + name);
-  UniqueFd dir = above_stdio(UniqueFd(::openat(own.get(), name.c_str(), kDirectory)));
-  if (!dir) return cgroup_error("opening " + own_dir + "/" + name);
-  CgroupTree tree(std::move(own), std::move(dir), name);
-
+Result<void> CgroupTree::start_janitor(int init_image_fd) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     return cgroup_error("socket pair for the janitor");
-  tree.janitor_lifeline_ = UniqueFd(pair[0]);
+  janitor_lifeline_ = UniqueFd(pair[0]);
   const UniqueFd theirs = above_stdio(UniqueFd(pair[1]));
   const child::EnterPlan enter{.control_fd = theirs.get(),
-                               .extra_fd = tree.tree_.get(),
+                               .extra_fd = own_dir_.get(),
                                .init_image_fd = init_image_fd,
-                               .role = child::Role::kJanitor};
+                               .role = child::Role::kJanitor,
+                               .argument = name_.c_str()};
   alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
   const SignalBlock block;
   // CLONE_VFORK: returns once the janitor runs its own program, so that `stack` may go.
@@ -125,12 +116,26 @@ Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_f
   if (janitor.pid < 0)
     return SetupError{SetupStep::kCgroup, 0, static_cast<int>(-janitor.pid),
                       "starting the janitor"};
-  tree.janitor_pidfd_ = UniqueFd(janitor.pidfd);
+  janitor_pidfd_ = UniqueFd(janitor.pidfd);
+  return {};
+}
+
+// The janitor comes before the directory that it is to remove.
+Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_fd) {
+  UniqueFd own = above_stdio(UniqueFd(::open(own_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (!own) return cgroup_error("opening " + own_dir);
+  // The pid is for people; another PID namespace may have the same one, so it does not suffice.
+  CgroupTree tree(std::move(own), "fnrun-" + std::to_string(::getpid()) + "-" + random_suffix());
+  if (auto started = tree.start_janitor(init_image_fd); !started) return started.error();
+  if (::mkdirat(tree.own_dir_.get(), tree.name_.c_str(), 0755) != 0)
+    return cgroup_error("making " + own_dir + "/" + tree.name_);
+  tree.tree_ = UniqueFd(::openat(tree.own_dir_.get(), tree.name_.c_str(), kDirectory));
+  if (!tree.tree_) return cgroup_error("opening " + own_dir + "/" + tree.name_);
   return tree;
 }
 
 CgroupTree::~CgroupTree() {
-  if (!tree_) return;  // Moved from.
+  if (!own_dir_) return;  // Moved from.
   ::unlinkat(own_dir_.get(), name_.c_str(), AT_REMOVEDIR);
   janitor_lifeline_.reset();
   // The janitor finds nothing to do and leaves; it is waited for so that no zombie stays.

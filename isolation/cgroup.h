@@ -55,7 +55,7 @@ class [[nodiscard]] Cgroup {
 // Not thread-safe; the Launcher owns it and locks.
 class [[nodiscard]] CgroupTree {
  public:
-  // Makes `<own_dir>/fnrun-<pid>-<random>` and starts the janitor with `init_image_fd`.
+  // Starts the janitor with `init_image_fd` and makes `<own_dir>/fnrun-<pid>-<random>`.
   [[nodiscard]] static Result<CgroupTree> make(const std::string& own_dir, int init_image_fd);
   CgroupTree(CgroupTree&&) noexcept = default;
   CgroupTree& operator=(CgroupTree&&) = delete;
@@ -64,8 +64,9 @@ class [[nodiscard]] CgroupTree {
   [[nodiscard]] Result<Cgroup> make_cgroup();
 
  private:
-  CgroupTree(UniqueFd own_dir, UniqueFd tree, std::string name)
-      : own_dir_(std::move(own_dir)), tree_(std::move(tree)), name_(std::move(name)) {}
+  CgroupTree(UniqueFd own_dir, std::string name)
+      : own_dir_(std::move(own_dir)), name_(std::move(name)) {}
+  [[nodiscard]] Result<void> start_janitor(int init_image_fd);
   UniqueFd own_dir_;
   UniqueFd tree_;
   std::string name_;

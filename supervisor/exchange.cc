@@ -77,11 +77,14 @@ asio::awaitable<Exchanged> exchange_frames(Channel& channel, const Input& input,
 
 asio::awaitable<Exchanged> exchange_line(Channel& channel, const Input& input,
                                          ExchangeLimits limits, Deadline deadline) {
-  if (input.data.find('\n') != std::string::npos)
+  // Programs end their output with a newline, and that one is the line's own.
+  std::string_view line_in = input.data;
+  if (line_in.ends_with('\n')) line_in.remove_suffix(1);
+  if (line_in.find('\n') != std::string_view::npos)
     co_return failed(
         Cause::kSetup,
         "an event of several lines cannot be given to a handler that reads one line a call");
-  const std::array<asio::const_buffer, 2> parts{asio::buffer(input.data), asio::buffer("\n", 1)};
+  const std::array<asio::const_buffer, 2> parts{asio::buffer(line_in), asio::buffer("\n", 1)};
   const auto written = co_await channel.write(parts, deadline);
   if (!written) co_return failed(written.error());
   auto line = co_await channel.read_line(limits.response_max, deadline);

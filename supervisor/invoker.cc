@@ -237,7 +237,8 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   report.sequence = call;
   report.evidence = state->evidence(std::move(done.detail));
   if (done.cause == Cause::kSetup)
-    report.evidence.setup = SetupError{SetupStep::kRequest, 0, 0, report.evidence.detail};
+    report.evidence.setup =
+        SetupError{SetupStep::kRequest, 0, 0, std::exchange(report.evidence.detail, {})};
   report.outcome = decide(done.cause, report.evidence);
   report.timings.invoke_us = microseconds_since(began);
   report.bytes.request = input.data.size();

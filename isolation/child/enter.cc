@@ -56,7 +56,7 @@ long place_fd(int from, int to) noexcept {
     if (const long r = place_fd(plan.extra_fd, kControlFd + 1); r < 0)
       fail_enter(plan, SetupStep::kEnterFds, r);
   }
-  const char* argv[2] = {plan.role == Role::kJanitor ? "janitor" : "init", nullptr};
+  const char* argv[3] = {plan.role == Role::kJanitor ? "janitor" : "init", plan.argument, nullptr};
   const char* envp[1] = {nullptr};
   const long r = raw_syscall(__NR_execveat, plan.init_image_fd, as_arg(""), as_arg(argv),
                              as_arg(envp), kAtEmptyPath);

@@ -19,6 +19,7 @@ struct EnterPlan {
   int extra_fd = -1;       // Becomes descriptor 4, or -1.
   int init_image_fd = -1;  // What to execute.
   Role role = Role::kSandbox;
+  const char* argument = nullptr;  // argv[1]: the name of the janitor's directory.
 };
 
 struct CloneResult {

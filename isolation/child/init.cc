@@ -172,7 +172,7 @@ void fail(SetupStep step, unsigned index, long result) noexcept {
 // argv[0] names the role; nobody else starts this program.
 [[noreturn]] void choose_role(const long* stack) noexcept {
   const char* role = reinterpret_cast<const char*>(stack[1]);
-  if (stack[0] >= 1 && role[0] == 'j') run_janitor();
+  if (stack[0] >= 2 && role[0] == 'j') run_janitor(reinterpret_cast<const char*>(stack[2]));
   run_sandbox();
 }
 

@@ -48,6 +48,6 @@ void give_up_privilege(const Received& received) noexcept;
 [[nodiscard]] int spawn_handler(const Received& received, int ruleset_fd) noexcept;
 
 // The janitor role of the same program; see janitor.cc.
-[[noreturn]] void run_janitor() noexcept;
+[[noreturn]] void run_janitor(const char* tree_name) noexcept;
 
 }  // namespace fnrun::child

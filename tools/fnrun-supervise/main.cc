@@ -125,7 +125,7 @@ int run(const Options& options, isolation::Launcher& launcher,
         std::shared_ptr<const isolation::Plan> plan) {
   std::ofstream report_file;
   if (!options.report_file.empty()) {
-    report_file.open(options.report_file, std::ios::trunc);
+    report_file.open(options.report_file, std::ios::app);
     if (!report_file) {
       complain("cannot write the report to " + options.report_file);
       return kExitUsage;
