@@ -208,6 +208,7 @@ Result<Host> probe_host(std::optional<UidRange> uids) {
       ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   host.landlock_abi = abi > 0 ? static_cast<int>(abi) : 0;
   host.time_namespace = ::access("/proc/self/ns/time_for_children", F_OK) == 0;
+  host.core_dumps_piped = read_proc("/proc/sys/kernel/core_pattern").starts_with('|');
   host.last_capability = static_cast<unsigned>(::cap_max_bits()) - 1;
   if (auto privilege = probe_privilege(host, uids); !privilege) return privilege.error();
   probe_cgroup(host);

@@ -33,6 +33,7 @@ struct Host {
   int landlock_abi = 0;                  // 0: none.
   bool time_namespace = false;
   unsigned last_capability = 0;
+  bool core_dumps_piped = false;  // kernel.core_pattern names a program.
   std::string cgroup_dir;         // Our own cgroup v2 directory, writable; "" if none.
   std::string no_cgroup_because;  // Then: why.
 };

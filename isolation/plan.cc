@@ -62,6 +62,13 @@ void plan_landlock(Plan& plan) {
   }
 }
 
+// Ours to choose, so one that is already lower stays as it is: raising it would take privilege.
+std::uint64_t at_most_own(int resource, std::uint64_t value) {
+  rlimit own{};
+  if (::getrlimit(static_cast<__rlimit_resource>(resource), &own) != 0) return value;
+  return std::min<std::uint64_t>(value, own.rlim_max);
+}
+
 // Beside the policy's own, what is the same for every sandbox. CORE is 1, not 0: a piped
 // core_pattern ignores 0 and would run the host's core handler; 1 is the kernel's word for "no
 // helper".
@@ -72,10 +79,10 @@ std::vector<ResourceLimit> plan_limits(const policies::Limits& limits) {
       {RLIMIT_NPROC, limits.processes_max + 1, "processes_max"},
       {RLIMIT_FSIZE, limits.file_size_max.bytes, "file_size_max_bytes"},
       {RLIMIT_STACK, limits.stack_max.bytes, "stack_max_bytes"},
-      {RLIMIT_CORE, 1, "core dumps"},
+      {RLIMIT_CORE, at_most_own(RLIMIT_CORE, 1), "core dumps"},
       {RLIMIT_MEMLOCK, 0, "locked memory"},
       {RLIMIT_MSGQUEUE, 0, "POSIX message queues"},
-      {RLIMIT_SIGPENDING, 128, "queued signals"},
+      {RLIMIT_SIGPENDING, at_most_own(RLIMIT_SIGPENDING, 128), "queued signals"},
       {RLIMIT_NICE, 0, "nice"},
       {RLIMIT_RTPRIO, 0, "real-time priority"},
   };
@@ -156,6 +163,10 @@ Result<void> decide_layers(Plan& plan) {
     plan.degraded["supplementary_groups"] =
         "an unprivileged supervisor cannot drop its " + std::to_string(host.supplementary_groups) +
         " supplementary groups; the sandbox keeps them (on files that no mount shows)";
+  if (host.core_dumps_piped && at_most_own(RLIMIT_CORE, 1) == 0)
+    plan.degraded["core_dumps"] =
+        "the supervisor's own hard limit of core dumps is 0, which a piped core_pattern ignores: a "
+        "crash inside starts the host's core handler";
   plan.layers = {"user_namespace", "pid_namespace", "mount_namespace", "network_namespace",
                  "ipc_namespace",  "uts_namespace", "cgroup_namespace"};
   if (plan.use_time_namespace) plan.layers.emplace_back("time_namespace");
