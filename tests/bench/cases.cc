@@ -163,7 +163,7 @@ std::vector<std::string> bwrap_argv(const Plan& plan) {
   // --as-pid-1: without an init of bwrap's own, its fastest form.
   std::vector<std::string> argv{kBwrapPath,         "--unshare-user", "--unshare-pid",
                                 "--unshare-net",    "--unshare-ipc",  "--unshare-uts",
-                                "--unshare-cgroup", "--as-pid-1"};
+                                "--unshare-cgroup", "--new-session",  "--as-pid-1"};
   add(argv, {"--uid", std::to_string(identity.uid), "--gid", std::to_string(identity.gid),
              "--hostname", identity.hostname, "--cap-drop", "ALL"});
   add_bwrap_root(argv, plan);

@@ -250,6 +250,8 @@ void RawLauncher::child_main(const ChildView* at) noexcept {
   build_root(view);
   const std::string& hostname = plan.policy.identity.hostname;
   view.check(raw_syscall(SYS_sethostname, as_arg(hostname.data()), long(hostname.size())));
+  // Off the caller's terminal, as fnrun. On a busy machine it is not for free: see README.md.
+  view.check(raw_syscall(SYS_setsid));
   for (int fd = 0; fd <= 2; ++fd) view.check(raw_syscall(SYS_dup2, view.null_fd, fd));
   drop_privilege(view);
   const sock_fprog program{static_cast<unsigned short>(plan.seccomp.size()),

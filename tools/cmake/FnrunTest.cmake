@@ -5,6 +5,8 @@
 
 include(GoogleTest)
 
+set(FNRUN_FUZZ_SECONDS 20 CACHE STRING "How long each libFuzzer target runs as a test")
+
 # fnrun_gtest(<name> LABEL <label> SOURCES … LINK … [TIMEOUT seconds] [SERIAL])
 # One executable; every TEST of it is a ctest of its own. SERIAL: not beside other tests.
 function(fnrun_gtest name)
@@ -33,7 +35,7 @@ function(fnrun_fuzzer name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   if(FNRUN_FUZZ)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-    set(run ${name} -max_total_time=20 -rss_limit_mb=2048 -print_final_stats=1 -seed=1
+    set(run ${name} -max_total_time=${FNRUN_FUZZ_SECONDS} -rss_limit_mb=2048 -print_final_stats=1 -seed=1
             ${CMAKE_CURRENT_BINARY_DIR}/${name}.found ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
     file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${name}.found)
     file(MAKE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
