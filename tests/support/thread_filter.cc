@@ -64,11 +64,17 @@ isolation::UniqueFd hold_calls(const CallMatch& match) {
       static_cast<int>(install(match, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER)));
 }
 
-pid_t held_process(int listener) {
+pid_t held_process(int listener, bool let_go) {
   pollfd arrived{listener, POLLIN, 0};
   if (::poll(&arrived, 1, kArrivalBoundMs) != 1) return 0;
   seccomp_notif call{};
   if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) return 0;
+  if (let_go) {
+    seccomp_notif_resp go{};
+    go.id = call.id;
+    go.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    if (::ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go) != 0) return 0;
+  }
   return static_cast<pid_t>(call.pid);
 }
 

@@ -35,6 +35,8 @@ void with_deadly_call(const CallMatch& match, const std::function<void()>& body)
 // descriptor is gone. It is readable while one waits.
 [[nodiscard]] isolation::UniqueFd hold_calls(const CallMatch& match);
 // Who waits there: blocks until a call has arrived. 0 if none came within a generous bound.
-[[nodiscard]] pid_t held_process(int listener);
+// `let_go`: the call is made after all. A process that has not reached an execve(2) since the
+// filter was installed holds a copy of the listener, and would wait for itself for ever.
+[[nodiscard]] pid_t held_process(int listener, bool let_go = false);
 
 }  // namespace fnrun::test
