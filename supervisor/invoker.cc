@@ -152,16 +152,17 @@ struct Invoker::State {
   void fill(InvocationReport& report) const;
 };
 
-// Runs beside the calls until the last process inside is gone. Yields after each chunk: a handler
-// that floods its stderr must not keep the deadline of its own call from being noticed.
+// Runs beside the calls until the last process inside is gone. Yields before each chunk: a handler
+// that floods its stderr must not keep the deadline of its own call from being noticed, and what a
+// sandbox says that was started for a call is that call's, which has its number only then.
 asio::awaitable<void> Invoker::State::read_stderr(std::shared_ptr<State> state) {
   for (;;) {
+    co_await asio::post(state->executor, asio::use_awaitable);
     const auto chunk =
         co_await state->stderr_channel.read_some(kStderrChunk, protocol::Channel::kNoDeadline);
     if (!chunk) break;
     state->log.feed(*chunk, steady_clock::now(),
                     [&](std::string_view line) { state->log_line(line); });
-    co_await asio::post(state->executor, asio::use_awaitable);
   }
   state->log.finish(steady_clock::now(), [&](std::string_view line) { state->log_line(line); });
   state->stderr_ended = true;
