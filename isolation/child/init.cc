@@ -133,6 +133,8 @@ void reap(int handler) noexcept {
   check(raw_syscall(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0), SetupStep::kNonDumpable);
   raw_syscall(__NR_prctl, PR_SET_NAME, as_arg("fnrun-init"), 0, 0, 0);
   become_slot_user(received);
+  // The change of uid is the second thing that makes us so: both must go to see what it is for.
+  if (!is_on(*received.plan, kSwitchNonDumpable)) raw_syscall(__NR_prctl, PR_SET_DUMPABLE, 1);
   build_root(received);
   normalise_process(received);
   give_up_privilege(received);
@@ -153,7 +155,9 @@ void reap(int handler) noexcept {
   raw_syscall(__NR_close_range, 0, 2, 0);
   const SockFprog program{static_cast<unsigned short>(received.plan->init_seccomp.count),
                           received.array<char>(received.plan->init_seccomp)};
-  if (raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)) < 0) leave(125);
+  if (is_on(*received.plan, kSwitchSeccomp) &&
+      raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)) < 0)
+    leave(125);
   watch(handler, int(signal_fd));
 }
 

@@ -86,11 +86,15 @@ struct LaunchPlan {
   Array landlock_rules;              // LandlockRule[]
   Array seccomp;                     // sock_filter[]: the handler's
   Array init_seccomp;                // sock_filter[]: the init's own, loaded once the handler runs
-  std::uint32_t switched_off;        // TestSwitch bits: always 0 outside the project's own tests.
+#ifdef FNRUN_TEST_SWITCHES
+  std::uint32_t switched_off;  // TestSwitch bits.
   std::uint32_t zero;
+#endif
 };
 
-// Layers that the project's tests can turn off to prove that a layer's probes notice.
+// Layers that the project's tests can turn off to prove that a layer's probes notice: only code
+// built with FNRUN_TEST_SWITCHES can, and nothing that is installed is. Everywhere else the answer
+// is a constant.
 enum TestSwitch : std::uint32_t {
   kSwitchSeccomp = 1U << 0,
   kSwitchCapabilities = 1U << 1,
@@ -102,6 +106,14 @@ enum TestSwitch : std::uint32_t {
   kSwitchNonDumpable = 1U << 7,
   kSwitchCloseFds = 1U << 8,
 };
+constexpr bool is_on([[maybe_unused]] const LaunchPlan& plan,
+                     [[maybe_unused]] TestSwitch layer) noexcept {
+#ifdef FNRUN_TEST_SWITCHES
+  return (plan.switched_off & layer) == 0;
+#else
+  return true;
+#endif
+}
 
 enum class ReportKind : std::uint32_t { kStarted = 1, kFailed = 2, kExited = 3 };
 

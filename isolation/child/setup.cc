@@ -143,9 +143,10 @@ void build_root(const Received& received) noexcept {
   check(raw_syscall(__NR_chdir, as_arg("/")), SetupStep::kDetachOldRoot, 1);
   MountAttr read_only{
       .attr_set = MOUNT_ATTR_RDONLY, .attr_clr = 0, .propagation = 0, .userns_fd = 0};
-  check(raw_syscall(__NR_mount_setattr, kAtFdCwd, as_arg("/"), 0, as_arg(&read_only),
-                    sizeof read_only),
-        SetupStep::kRootReadOnly);
+  if (is_on(plan, kSwitchReadOnlyRoot))
+    check(raw_syscall(__NR_mount_setattr, kAtFdCwd, as_arg("/"), 0, as_arg(&read_only),
+                      sizeof read_only),
+          SetupStep::kRootReadOnly);
   check(raw_syscall(__NR_chdir, as_arg(received.text(plan.working_directory))),
         SetupStep::kWorkingDirectory);
 }
@@ -159,7 +160,9 @@ void normalise_process(const Received& received) noexcept {
   check(raw_syscall(__NR_setdomainname, as_arg("(none)"), 6), SetupStep::kHostname, 1);
   check(raw_syscall(__NR_setsid), SetupStep::kSession);
   // KERNEL without CONFIG_KEYS: ENOSYS, and then there is no keyring to inherit either.
-  const long keyring = raw_syscall(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+  long keyring = 0;
+  if (is_on(plan, kSwitchKeyring))
+    keyring = raw_syscall(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
   if (keyring < 0 && keyring != -38) fail(SetupStep::kKeyring, 0, keyring);
   raw_syscall(__NR_umask, 022);
   const int priority = 0;  // struct sched_param
@@ -180,16 +183,18 @@ void normalise_process(const Received& received) noexcept {
           signal);
   }
   const Rlimit* limits = received.array<Rlimit>(plan.rlimits);
-  for (unsigned i = 0; i < plan.rlimits.count; ++i) {
+  for (unsigned i = 0; is_on(plan, kSwitchRlimits) && i < plan.rlimits.count; ++i) {
     const std::uint64_t pair[2] = {limits[i].soft, limits[i].hard};
     check(raw_syscall(__NR_prlimit64, 0, limits[i].resource, as_arg(pair), 0), SetupStep::kRlimit,
           i);
   }
 }
 
+namespace {
+
 // Order: the bounding set and the securebits need CAP_SETPCAP, so capset is the last of them.
-void give_up_privilege(const Received& received) noexcept {
-  for (unsigned cap = 0; cap <= received.plan->last_capability; ++cap)
+void give_up_capabilities(const LaunchPlan& plan) noexcept {
+  for (unsigned cap = 0; cap <= plan.last_capability; ++cap)
     check(raw_syscall(__NR_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0), SetupStep::kBoundingSet, cap);
   const unsigned long securebits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
                                    SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
@@ -201,12 +206,20 @@ void give_up_privilege(const Received& received) noexcept {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   const __user_cap_data_struct none[2] = {};
   check(raw_syscall(__NR_capset, as_arg(&header), as_arg(none)), SetupStep::kCapabilities, 1);
-  check(raw_syscall(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), SetupStep::kNoNewPrivs);
+}
+
+}  // namespace
+
+void give_up_privilege(const Received& received) noexcept {
+  const LaunchPlan& plan = *received.plan;
+  if (is_on(plan, kSwitchCapabilities)) give_up_capabilities(plan);
+  if (is_on(plan, kSwitchNoNewPrivs))
+    check(raw_syscall(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), SetupStep::kNoNewPrivs);
 }
 
 int build_landlock_ruleset(const Received& received) noexcept {
   const LaunchPlan& plan = *received.plan;
-  if (plan.landlock_fs == 0) return -1;
+  if (plan.landlock_fs == 0 || !is_on(plan, kSwitchLandlock)) return -1;
   const LandlockRulesetAttr attr{plan.landlock_fs, plan.landlock_net, plan.landlock_scoped};
   const long ruleset = check(
       raw_syscall(__NR_landlock_create_ruleset, as_arg(&attr), long(plan.landlock_attr_size), 0),

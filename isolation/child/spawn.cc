@@ -44,8 +44,10 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
       give_up(failure, SetupStep::kLandlockRestrict, r);
   }
   // The control socket and the ruleset go; 0, 1 and 2 are all that the handler has.
-  if (const long r = raw_syscall(__NR_close_range, kControlFd, ~0U, 0); r < 0)
-    give_up(failure, SetupStep::kStdio, r);
+  if (is_on(plan, kSwitchCloseFds)) {
+    if (const long r = raw_syscall(__NR_close_range, kControlFd, ~0U, 0); r < 0)
+      give_up(failure, SetupStep::kStdio, r);
+  }
   const std::uint64_t no_signals = 0;
   if (const long r = raw_syscall(__NR_rt_sigprocmask, /*SIG_SETMASK=*/2, as_arg(&no_signals), 0, 8);
       r < 0)
@@ -54,8 +56,11 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
   // when that fails, and a policy without it only turns the failure into a kill.
   const SockFprog program{static_cast<unsigned short>(plan.seccomp.count),
                           received.array<char>(plan.seccomp)};
-  if (const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)); r < 0)
-    give_up(failure, SetupStep::kSeccomp, r);
+  if (is_on(plan, kSwitchSeccomp)) {
+    if (const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program));
+        r < 0)
+      give_up(failure, SetupStep::kSeccomp, r);
+  }
   failure.step = SetupStep::kNone;
   const long r = raw_syscall(__NR_execve, as_arg(received.text(plan.handler)),
                              as_arg(argv_pointers), as_arg(envp_pointers));

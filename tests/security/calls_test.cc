@@ -12,10 +12,19 @@
 #include <map>
 #include <set>
 
+#include "isolation/child/launch_plan.h"
 #include "tests/security/attempts.h"
 
 namespace fnrun::test {
 namespace {
+
+// The switches of mutation_test.cc do not exist in what is installed.
+template <class T>
+concept Switchable = requires(T value) {
+  value.switched_off;
+};
+static_assert(!Switchable<isolation::Plan> && !Switchable<child::LaunchPlan>);
+static_assert(child::is_on({}, child::kSwitchSeccomp));
 
 using policies::SyscallAction;
 using testing::AnyOf;
