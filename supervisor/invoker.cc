@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
@@ -32,7 +33,9 @@ using std::chrono::steady_clock;
 // After stdout has ended the handler's own end follows within microseconds, if it did end: then its
 // wait status says why. One that closed stdout and lives on is given this long, then it is killed.
 constexpr std::chrono::milliseconds kEndGrace{200};
-constexpr std::size_t kStderrChunk = 16 * 1024;
+// All that a pipe holds, and all that the channel reads at once: nothing stays behind in the
+// channel.
+constexpr std::size_t kStderrChunk = 64 * 1024;
 
 KillReason kill_reason(Cause cause) {
   switch (cause) {
@@ -131,6 +134,7 @@ struct Invoker::State {
   isolation::Sandbox sandbox;
   protocol::Channel channel;
   protocol::Channel stderr_channel;
+  UniqueFd stderr_fd;                              // A copy of the channel's, for end_stderr().
   asio::posix::stream_descriptor handler_ended;    // Readable: the handler has ended, or all has.
   asio::posix::stream_descriptor everything_gone;  // Readable: the init has ended, so all has.
   asio::steady_timer stderr_done;                  // Cancelled when stderr was read to its end.
@@ -148,6 +152,7 @@ struct Invoker::State {
     if (log_sink) log_sink(call, line);
   }
   static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
+  void end_stderr();
   Evidence evidence(std::string detail) const;
   void fill(InvocationReport& report) const;
 };
@@ -169,6 +174,17 @@ asio::awaitable<void> Invoker::State::read_stderr(std::shared_ptr<State> state) 
   state->stderr_done.cancel();
 }
 
+// What was written before the answer is this call's, also when the answer was seen first. Once is
+// enough: what a full pipe kept out was not written before. The reader holds nothing back.
+void Invoker::State::end_stderr() {
+  if (stderr_ended) return;
+  const auto sink = [this](std::string_view line) { log_line(line); };
+  std::array<char, kStderrChunk> chunk;  // NOLINT(*-member-init): only n of them looked at.
+  const ssize_t n = ::read(stderr_fd.get(), chunk.data(), chunk.size());
+  if (n > 0) log.feed({chunk.data(), static_cast<std::size_t>(n)}, steady_clock::now(), sink);
+  log.finish(steady_clock::now(), sink);
+}
+
 Invoker::Invoker(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Invoker::~Invoker() {
@@ -188,6 +204,7 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
   auto sandbox = launcher.launch(*plan, std::move(stdio), extra_environment);
   if (!sandbox) return sandbox.error();
   auto channel = protocol::Channel::adopt(executor, out->read.release(), in->write.release());
+  UniqueFd stderr_fd(::fcntl(err->read.get(), F_DUPFD_CLOEXEC, 0));
   auto stderr_channel =
       protocol::Channel::adopt(executor, err->read.release(), protocol::Channel::kNoFd);
   for (const auto* adopted : {&channel, &stderr_channel})
@@ -195,6 +212,7 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
   auto state =
       std::make_shared<State>(executor, std::move(plan), protocol, std::move(*sandbox),
                               std::move(*channel), std::move(*stderr_channel), std::move(log));
+  state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
   return std::unique_ptr<Invoker>(new Invoker(std::move(state)));
 }
@@ -232,6 +250,8 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   }
   const bool untouched = done.cause == Cause::kRequestTooLarge || done.cause == Cause::kSetup;
   if (done.cause != Cause::kAnswered && !untouched) kill(kill_reason(done.cause));
+
+  state->end_stderr();
 
   Invocation invocation;
   InvocationReport& report = invocation.report;
