@@ -148,16 +148,17 @@ void reap(int handler) noexcept {
                                SetupStep::kSignals, 65);
   const int handler = spawn_handler(received, ruleset_fd);
 
-  Report started{};
-  started.kind = ReportKind::kStarted;
-  send_report(started);
   // The handler's stdio must reach end of file when the handler is gone, not when we are.
   raw_syscall(__NR_close_range, 0, 2, 0);
   const SockFprog program{static_cast<unsigned short>(received.plan->init_seccomp.count),
                           received.array<char>(received.plan->init_seccomp)};
-  if (is_on(*received.plan, kSwitchSeccomp) &&
-      raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)) < 0)
-    leave(125);
+  if (is_on(*received.plan, kSwitchSeccomp))
+    check(raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)),
+          SetupStep::kSeccomp, 1);
+  // Only now: what is said to have started is confined from end to end.
+  Report started{};
+  started.kind = ReportKind::kStarted;
+  send_report(started);
   watch(handler, int(signal_fd));
 }
 
