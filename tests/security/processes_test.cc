@@ -81,6 +81,14 @@ TEST_F(Processes, TheInitIsNamedConfinedAndPowerless) {
   EXPECT_EQ(field(read_text("/proc/self/status"), "Seccomp"), "0") << "not just everywhere";
 }
 
+TEST_F(Processes, AnInitThatCannotConfineItselfStartsNothing) {
+  isolation::Plan broken = plan(attempt({"stay"}));
+  broken.init_seccomp.clear();
+  const isolation::SetupError error = failure(broken);
+  EXPECT_EQ(error.step, isolation::SetupStep::kSeccomp);
+  EXPECT_EQ(error.index, 1);
+}
+
 TEST_F(Processes, AForkBombMeetsTheLimit) {
   policies::Policy few = strict;
   few.limits.processes_max = 20;
