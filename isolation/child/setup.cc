@@ -172,6 +172,9 @@ void normalise_process(const Received& received) noexcept {
   if (scheduled < 0 && scheduled != -1) fail(SetupStep::kScheduling, 0, scheduled);
   // A supervisor that runs nicer than 0 keeps its sandboxes so: raising them takes privilege.
   raw_syscall(__NR_setpriority, /*PRIO_PROCESS=*/0, 0, 0);
+  // The same of input and output: a real-time class (1) goes, what is less than usual stays.
+  if (raw_syscall(__NR_ioprio_get, /*IOPRIO_WHO_PROCESS=*/1, 0) >> 13 == 1)
+    raw_syscall(__NR_ioprio_set, 1, 0, 0);
   // Not 0, which means what our parent had; 50 us is the kernel's own default.
   raw_syscall(__NR_prctl, PR_SET_TIMERSLACK, 50'000, 0, 0, 0);
   // PER_LINUX: a supervisor started without address randomisation does not hand that on.
