@@ -3,7 +3,7 @@
 // Each is set to something else in the supervisor first, where that can be taken back.
 #include <fcntl.h>
 #include <gmock/gmock.h>
-#include <linux/ioprio.h>
+#include <sched.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <set>
 #include <thread>
@@ -90,7 +91,9 @@ TEST_F(Surroundings, SettingsAreCanonical) {
   ::umask(umask);
   EXPECT_EQ(setting(said, "umask"), "18");  // 022
   EXPECT_EQ(setting(control, "umask"), "0");
-  EXPECT_EQ(setting(said, "nice"), "0");
+  // A supervisor nicer than that stays so: going back takes privilege. One that is less nice, no.
+  EXPECT_EQ(setting(said, "nice"),
+            std::to_string(std::max(0, std::stoi(setting(control, "nice")))));
   EXPECT_EQ(setting(said, "cwd"), strict.working_directory);
   EXPECT_NE(setting(control, "cwd"), strict.working_directory);
   EXPECT_EQ(setting(said, "hostname"), strict.identity.hostname);
@@ -105,6 +108,35 @@ TEST_F(Surroundings, SettingsAreCanonical) {
     EXPECT_EQ(setting(said, "limit " + std::to_string(limit.resource)), value + " " + value)
         << limit.name;
   }
+}
+
+TEST_F(Surroundings, APrivilegedNiceValueIsNotHandedOn) {
+  if (!host.privileged) GTEST_SKIP() << "only root can have one";
+  std::string said, control;
+  std::thread([&] {  // The setting is a thread's, and goes with it.
+    ASSERT_EQ(::setpriority(PRIO_PROCESS, 0, -5), 0);
+    said = inside({"settings"});
+    control = outside({"settings"});
+  })
+      .join();
+  EXPECT_EQ(setting(control, "nice"), "-5");
+  EXPECT_EQ(setting(said, "nice"), "0");
+}
+
+TEST_F(Surroundings, ARealTimeClassIsNotHandedOn) {
+  if (!host.privileged) GTEST_SKIP() << "only root can have one";
+  constexpr int kRealTime = 1 << 13;  // IOPRIO_CLASS_RT; the thread is process 0 to the call.
+  std::thread([&] {
+    const sched_param fifo{.sched_priority = 1};
+    ASSERT_EQ(::syscall(SYS_ioprio_set, 1, 0, kRealTime), 0);
+    ASSERT_EQ(::sched_setscheduler(0, SCHED_FIFO, &fifo), 0);
+    const Staying staying = stay();
+    for (const long pid : {staying.handler_pid, long{staying.running.sandbox.pid()}}) {
+      EXPECT_NE(::syscall(SYS_ioprio_get, 1, pid, 0) >> 13, 1) << "input and output";
+      EXPECT_EQ(::sched_getscheduler(static_cast<pid_t>(pid)), SCHED_OTHER);
+    }
+    EXPECT_EQ(::syscall(SYS_ioprio_get, 1, 0, 0) >> 13, 1);
+  }).join();
 }
 
 TEST_F(Surroundings, TimerSlackIsTheDefault) {
