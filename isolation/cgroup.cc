@@ -1,10 +1,12 @@
 #include "isolation/cgroup.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <limits>
 
@@ -21,6 +24,9 @@
 namespace fnrun::isolation {
 namespace {
 
+// A janitor with nothing to do needs a moment to leave; one that kills first takes up to 10 s.
+constexpr int kIdleJanitorMs = 1'000;
+constexpr int kBusyJanitorMs = 11'000;
 constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
 
 SetupError cgroup_error(const std::string& what) {
@@ -30,6 +36,17 @@ SetupError cgroup_error(const std::string& what) {
 // Descriptors that a child moves to 3 and 4 must not sit there themselves.
 UniqueFd above_stdio(UniqueFd fd) {
   return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 16));
+}
+
+bool is_over(int pidfd, int timeout_ms) {
+  pollfd ended{pidfd, POLLIN, 0};
+  return ::poll(&ended, 1, timeout_ms) == 1;
+}
+
+void wait_for(int pidfd) {
+  siginfo_t info{};
+  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED) != 0 && errno == EINTR) {
+  }
 }
 
 std::string random_suffix() {
@@ -104,6 +121,7 @@ Result<void> CgroupTree::start_janitor(int init_image_fd) {
     return cgroup_error("socket pair for the janitor");
   janitor_lifeline_ = UniqueFd(pair[0]);
   const UniqueFd theirs = above_stdio(UniqueFd(pair[1]));
+  if (!theirs) return cgroup_error("descriptor for the janitor");
   const child::EnterPlan enter{.control_fd = theirs.get(),
                                .extra_fd = own_dir_.get(),
                                .init_image_fd = init_image_fd,
@@ -117,6 +135,8 @@ Result<void> CgroupTree::start_janitor(int init_image_fd) {
     return SetupError{SetupStep::kCgroup, 0, static_cast<int>(-janitor.pid),
                       "starting the janitor"};
   janitor_pidfd_ = UniqueFd(janitor.pidfd);
+  if (is_over(janitor_pidfd_.get(), 0))
+    return SetupError{SetupStep::kCgroup, 0, 0, "the janitor ended before it began"};
   return {};
 }
 
@@ -125,7 +145,8 @@ Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_f
   UniqueFd own = above_stdio(UniqueFd(::open(own_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
   if (!own) return cgroup_error("opening " + own_dir);
   // The pid is for people; another PID namespace may have the same one, so it does not suffice.
-  CgroupTree tree(std::move(own), "fnrun-" + std::to_string(::getpid()) + "-" + random_suffix());
+  CgroupTree tree(std::move(own), "fnrun-" + std::to_string(::getpid()) + "-" + random_suffix(),
+                  init_image_fd);
   if (auto started = tree.start_janitor(init_image_fd); !started) return started.error();
   if (::mkdirat(tree.own_dir_.get(), tree.name_.c_str(), 0755) != 0)
     return cgroup_error("making " + own_dir + "/" + tree.name_);
@@ -136,18 +157,21 @@ Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_f
 
 CgroupTree::~CgroupTree() {
   if (!own_dir_) return;  // Moved from.
-  ::unlinkat(own_dir_.get(), name_.c_str(), AT_REMOVEDIR);
+  const bool removed =
+      ::unlinkat(own_dir_.get(), name_.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
   janitor_lifeline_.reset();
-  // The janitor finds nothing to do and leaves; it is waited for so that no zombie stays.
-  if (janitor_pidfd_) {
-    siginfo_t info{};
-    while (::waitid(P_PIDFD, static_cast<id_t>(janitor_pidfd_.get()), &info, WEXITED) != 0 &&
-           errno == EINTR) {
-    }
-  }
+  if (!janitor_pidfd_) return;
+  // One that was stopped must not hold us up.
+  if (!is_over(janitor_pidfd_.get(), removed ? kIdleJanitorMs : kBusyJanitorMs))
+    ::syscall(SYS_pidfd_send_signal, janitor_pidfd_.get(), SIGKILL, nullptr, 0);
+  wait_for(janitor_pidfd_.get());  // No zombie stays.
 }
 
 Result<Cgroup> CgroupTree::make_cgroup() {
+  if (is_over(janitor_pidfd_.get(), 0)) {  // Somebody killed it: our own death needs another.
+    wait_for(janitor_pidfd_.get());
+    if (auto started = start_janitor(init_image_fd_); !started) return started.error();
+  }
   const std::string name = "sandbox-" + std::to_string(next_++);
   if (::mkdirat(tree_.get(), name.c_str(), 0755) != 0)
     return cgroup_error("making " + name_ + "/" + name);

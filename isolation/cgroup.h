@@ -55,7 +55,7 @@ class [[nodiscard]] Cgroup {
 // Not thread-safe; the Launcher owns it and locks.
 class [[nodiscard]] CgroupTree {
  public:
-  // Starts the janitor with `init_image_fd` and makes `<own_dir>/fnrun-<pid>-<random>`.
+  // Starts the janitor with `init_image_fd` (borrowed) and makes `<own_dir>/fnrun-<pid>-<random>`.
   [[nodiscard]] static Result<CgroupTree> make(const std::string& own_dir, int init_image_fd);
   CgroupTree(CgroupTree&&) noexcept = default;
   CgroupTree& operator=(CgroupTree&&) = delete;
@@ -64,14 +64,15 @@ class [[nodiscard]] CgroupTree {
   [[nodiscard]] Result<Cgroup> make_cgroup();
 
  private:
-  CgroupTree(UniqueFd own_dir, std::string name)
-      : own_dir_(std::move(own_dir)), name_(std::move(name)) {}
+  CgroupTree(UniqueFd own_dir, std::string name, int init_image_fd)
+      : own_dir_(std::move(own_dir)), name_(std::move(name)), init_image_fd_(init_image_fd) {}
   [[nodiscard]] Result<void> start_janitor(int init_image_fd);
   UniqueFd own_dir_;
   UniqueFd tree_;
   std::string name_;
   UniqueFd janitor_lifeline_;
   UniqueFd janitor_pidfd_;
+  int init_image_fd_;  // Borrowed from the Launcher.
   unsigned long next_ = 1;
 };
 

@@ -8,8 +8,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -55,7 +57,9 @@ Result<UniqueFd> make_init_image() {
     return error_at(SetupStep::kInitImage, "writing the image");
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
     return error_at(SetupStep::kInitImage, "sealing the image");
-  return above_stdio(std::move(fd));
+  fd = above_stdio(std::move(fd));
+  if (!fd) return error_at(SetupStep::kInitImage, "descriptor for the image");
+  return fd;
 }
 
 Result<void> write_proc(int proc_dir, const char* file, const std::string& text) {
@@ -68,12 +72,14 @@ Result<void> write_proc(int proc_dir, const char* file, const std::string& text)
 
 // One inside id to one outside id, which is never host uid 0: a sandbox whose uid is root on the
 // host owns /proc/sys, whatever capabilities it lacks.
-Result<void> write_id_maps(pid_t pid, const Plan& plan, std::uint32_t host_uid,
+Result<void> write_id_maps(pid_t pid, int pidfd, const Plan& plan, std::uint32_t host_uid,
                            std::uint32_t host_gid) {
-  // SAFETY: our child is not reaped, so its pid cannot be another's.
   const std::string path = "/proc/" + std::to_string(pid);
   const UniqueFd proc(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!proc) return error_at(SetupStep::kIdMap, path);
+  // An embedding program may ignore SIGCHLD or reap our child: then the pid can be another's by
+  // now. What was opened is our child's if the pidfd still finds it afterwards.
+  if (!proc || ::syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) != 0)
+    return error_at(SetupStep::kIdMap, path);
   const auto line = [](std::uint32_t inside, std::uint32_t outside) {
     return std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
   };
@@ -83,10 +89,18 @@ Result<void> write_id_maps(pid_t pid, const Plan& plan, std::uint32_t host_uid,
   if (!plan.host.privileged) {
     if (auto r = write_proc(proc.get(), "setgroups", "deny"); !r) return r;
   }
-  if (auto r = write_proc(proc.get(), "gid_map", line(plan.policy.identity.gid, host_gid)); !r)
-    return r;
-  // When memory runs out, a handler goes before anything of the host.
-  return write_proc(proc.get(), "oom_score_adj", "500");
+  return write_proc(proc.get(), "gid_map", line(plan.policy.identity.gid, host_gid));
+}
+
+// So that /dev/stdin and its like open inside, where the opener's uid counts. Only what is nothing
+// but a pipe between two processes: a file or a named pipe of the caller's keeps its owner.
+void own_pipes(const Stdio& stdio, std::uint32_t host_uid) {
+  constexpr long kPipeFs = 0x50495045;  // PIPEFS_MAGIC
+  for (const UniqueFd* fd : {&stdio.in, &stdio.out, &stdio.err}) {
+    struct statfs info {};
+    if (::fstatfs(fd->get(), &info) == 0 && info.f_type == kPipeFs)
+      (void)!::fchown(fd->get(), host_uid, host_uid);
+  }
 }
 
 // The sources as detached mounts, already read-only and private, made where they may be walked to:
@@ -221,13 +235,15 @@ Result<Launcher> Launcher::make(const Host& host, const LauncherOptions& options
 // The order: what can fail without a process comes first; the maps are written while the init is
 // still loading; the plan goes last, because having it is the init's sign to begin.
 Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
-                                 std::span<const std::string> extra_environment) {
+                                 std::span<const std::string> extra_environment,
+                                 std::chrono::steady_clock::time_point latest) {
   const auto began = std::chrono::steady_clock::now();
   const auto message = encode_plan(plan, extra_environment);
   if (!message) return message.error();
-  // The child's, until it runs its own program: declared first so that it outlives `sandbox`, whose
-  // destructor undoes whatever was reached and waits for the child to be gone.
+  // The child's, until it runs its own program: declared first so that they outlive `sandbox`,
+  // whose destructor undoes whatever was reached and waits for the child to be gone.
   alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
+  child::EnterPlan enter{.init_image_fd = shared_->init_image.get(), .role = child::Role::kSandbox};
   Sandbox sandbox;
   sandbox.kill_timeout_ = plan.policy.limits.kill_timeout;
   if (plan.host.privileged) {
@@ -247,11 +263,7 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
   sandbox.control_ = UniqueFd(pair[0]);
   UniqueFd theirs = above_stdio(UniqueFd(pair[1]));
   if (!theirs) return error_at(SetupStep::kControlSocket, "descriptor for the init");
-
-  const child::EnterPlan enter{.control_fd = theirs.get(),
-                               .extra_fd = -1,
-                               .init_image_fd = shared_->init_image.get(),
-                               .role = child::Role::kSandbox};
+  enter.control_fd = theirs.get();
   {
     const SignalBlock block;
     const auto clone =
@@ -263,15 +275,17 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
   auto started = [&]() -> Result<void> {
     const std::uint32_t slot = sandbox.uid_.uid();
     const bool own = plan.host.privileged;
-    if (auto r = write_id_maps(sandbox.pid_, plan, own ? slot : plan.host.uid,
+    if (auto r = write_id_maps(sandbox.pid_, sandbox.pidfd_.get(), plan, own ? slot : plan.host.uid,
                                own ? slot : plan.host.gid);
         !r)
       return r;
+    if (own) own_pipes(stdio, slot);
     const auto mounts = clone_mounts(plan);
     if (!mounts) return mounts.error();
     if (auto r = send_plan(sandbox.control_.get(), *message, stdio, *mounts); !r) return r;
     theirs.reset();  // The init's end is now the only one: its death is our end of file.
-    return await_start(sandbox.control_.get(), plan, began + plan.policy.limits.start_timeout);
+    return await_start(sandbox.control_.get(), plan,
+                       std::min(latest, began + plan.policy.limits.start_timeout));
   }();
   sandbox.start_time_ = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - began);

@@ -3,8 +3,11 @@
 // That is: the init's program image, the corner of the cgroup tree with its janitor, and the uids
 // leased from the host. One per process is the rule. launch() is thread-safe and blocks for some
 // milliseconds, at most the policy's start timeout; sandboxes do not outlive their Launcher.
+// A program that forks without exec copies the lifelines: while such a fork lives, the supervisor's
+// death does not end its sandboxes.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -35,9 +38,11 @@ class [[nodiscard]] Launcher {
   ~Launcher();
 
   // `extra_environment`: "NAME=value" strings beside the plan's; a name of the plan's is replaced.
-  // On failure nothing is left behind: no process, cgroup, mount or lease.
-  [[nodiscard]] Result<Sandbox> launch(const Plan& plan, Stdio stdio,
-                                       std::span<const std::string> extra_environment = {});
+  // `latest` cuts the policy's start timeout short. On failure nothing is left behind: no process,
+  // cgroup, mount or lease.
+  [[nodiscard]] Result<Sandbox> launch(
+      const Plan& plan, Stdio stdio, std::span<const std::string> extra_environment = {},
+      std::chrono::steady_clock::time_point latest = std::chrono::steady_clock::time_point::max());
 
  private:
   struct Shared;

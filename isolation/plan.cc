@@ -76,7 +76,7 @@ std::vector<ResourceLimit> plan_limits(const policies::Limits& limits) {
   return {
       {RLIMIT_NOFILE, limits.open_files_max, "open_files_max"},
       // Counted in the sandbox's own user namespace (KERNEL >= 5.14), where the init is one too.
-      {RLIMIT_NPROC, limits.processes_max + 1, "processes_max"},
+      {RLIMIT_NPROC, limits.processes_max + 1, "processes_max (and the init)"},
       {RLIMIT_FSIZE, limits.file_size_max.bytes, "file_size_max_bytes"},
       {RLIMIT_STACK, limits.stack_max.bytes, "stack_max_bytes"},
       {RLIMIT_CORE, at_most_own(RLIMIT_CORE, 1), "core dumps"},
@@ -124,6 +124,8 @@ Result<void> plan_root(Plan& plan) {
         handler.path + " is dynamically linked, and its loader " + handler.loader +
             " is not visible under this policy: link it statically, or use a policy that shows the "
             "libraries, as strict does"};
+  if (!builder.shows_folder(plan.policy.working_directory))
+    return SetupError{SetupStep::kWorkingDirectory, 0, ENOENT, plan.policy.working_directory};
   plan.root = std::move(builder).take();
   return {};
 }

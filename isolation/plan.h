@@ -2,7 +2,8 @@
 //
 // compile() decides; launching executes (launcher.h). A Plan is immutable and may be launched any
 // number of times, from several threads at once. It pins the mount sources that it checked: a file
-// replaced on disk later is seen by the next compile(), not by the next launch.
+// replaced on disk later is seen by the next compile(); a launch shows the old one, or, without
+// privilege, refuses (ESTALE).
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,9 @@ struct RootEntry {
   std::uint64_t attributes = 0;  // kMount: MOUNT_ATTR_*.
   std::uint32_t flags = 0;       // kTmpfs, kProc: MS_*.
   UniqueFd source_fd{};          // kMount, privileged: O_PATH, what was checked.
-  bool is_directory = false;     // kMount
+  std::uint64_t device = 0;      // kMount: st_dev and st_ino of what was checked.
+  std::uint64_t inode = 0;
+  bool is_directory = false;  // kMount
   std::string why;
 };
 

@@ -1,8 +1,12 @@
 #include "isolation/plan_message.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <ctime>
 #include <map>
@@ -79,7 +83,8 @@ Array fs_ops(MessageBuilder& message, const Plan& plan) {
   std::vector<child::FsOp> ops;
   for (const RootEntry& entry : plan.root)
     ops.push_back({kind_of(entry, plan.host.privileged), message.text(entry.path),
-                   message.text(entry.source), entry.flags, entry.attributes});
+                   message.text(entry.source), entry.flags, entry.attributes, entry.device,
+                   entry.inode});
   return message.array(ops);
 }
 
@@ -107,6 +112,17 @@ std::string time_offsets() {
     text += std::string(name) + " -" + std::to_string(now.tv_sec) + " 0\n";
   }
   return text;
+}
+
+// A supervisor may be a favourite of the OOM killer's already; its handlers are no less.
+std::string oom_score_adj() {
+  constexpr int kHandlers = 500;
+  const UniqueFd file(::open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC));
+  char text[16] = "";
+  const ssize_t size = file ? ::read(file.get(), text, sizeof text - 1) : 0;
+  int own = 0;
+  if (size > 0) std::from_chars(text, text + size, own);
+  return std::to_string(std::max(own, kHandlers));
 }
 
 std::vector<std::string> merged_environment(const Plan& plan, std::span<const std::string> extra) {
@@ -141,6 +157,7 @@ Result<std::vector<std::byte>> encode_plan(const Plan& plan,
     header.unshare_flags |= CLONE_NEWTIME;
     header.time_offsets = message.text(time_offsets());
   }
+  header.oom_score_adj = message.text(oom_score_adj());
   header.root_size = message.text("1m");
   header.hostname = message.text(plan.policy.identity.hostname);
   header.working_directory = message.text(plan.policy.working_directory);

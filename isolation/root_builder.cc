@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -122,6 +123,8 @@ Result<void> RootBuilder::mount(std::string target, const std::string& source,
   struct stat info {};
   UniqueFd fd(real.empty() ? -1 : ::open(real.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
   if (!fd || ::fstat(fd.get(), &info) != 0) return source_error(index, errno, source);
+  if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))
+    return source_error(index, EINVAL, source + " is neither a folder nor a regular file");
   if (std::string why_not = why_unreadable(info, real, host_); !why_not.empty())
     return source_error(index, EACCES, std::move(why_not));
   if (auto parents = make_parents(target); !parents) return parents.error();
@@ -147,6 +150,8 @@ Result<void> RootBuilder::mount(std::string target, const std::string& source,
                       .source_fd = host_.privileged ? std::move(fd) : UniqueFd(),
                       .is_directory = directory,
                       .why = why});
+  entries_.back().device = info.st_dev;
+  entries_.back().inode = info.st_ino;
   return {};
 }
 
@@ -191,6 +196,16 @@ bool RootBuilder::shows(const std::string& path, bool executable) const {
   return !wanted.empty() && canonical(on_host) == wanted;
 }
 
+bool RootBuilder::shows_folder(const std::string& path) const {
+  const std::string inside = resolve_links(path);
+  struct stat info {};
+  if (const RootEntry* cover = covering_mount(inside)) {
+    const std::string on_host = cover->source + inside.substr(cover->path.size() + 1);
+    return ::stat(on_host.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  }
+  return inside == "/" || made_.contains(inside);
+}
+
 void RootBuilder::add_device_nodes() {
   entries_.push_back({.kind = RootEntry::Kind::kDirectory, .path = "dev", .source = "", .why = ""});
   made_.insert("/dev");
@@ -198,6 +213,8 @@ void RootBuilder::add_device_nodes() {
     const std::string node = std::string("/dev/") + name;
     // A host without one of these is broken; the open_tree of the launch says which.
     UniqueFd fd(host_.privileged ? ::open(node.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW) : -1);
+    struct stat info {};
+    (void)!::stat(node.c_str(), &info);
     entries_.push_back(
         {.kind = RootEntry::Kind::kFile, .path = without_slash(node), .source = "", .why = ""});
     entries_.push_back({.kind = RootEntry::Kind::kMount,
@@ -206,6 +223,8 @@ void RootBuilder::add_device_nodes() {
                         .attributes = kDeviceNode,
                         .flags = 0,
                         .source_fd = std::move(fd),
+                        .device = info.st_dev,
+                        .inode = info.st_ino,
                         .is_directory = false,
                         .why = "device node"});
   }
@@ -221,14 +240,29 @@ void RootBuilder::add_tmp(const policies::Policy& policy) {
   entries_.push_back({.kind = RootEntry::Kind::kDirectory, .path = "tmp", .source = "", .why = ""});
   entries_.push_back({.kind = RootEntry::Kind::kTmpfs,
                       .path = "tmp",
-                      .source = "mode=1777,size=" + std::to_string(policy.limits.tmp_max.bytes) +
-                                ",nr_inodes=" + std::to_string(policy.limits.tmp_inodes_max + 1),
+                      .source = "mode=1777,size=" + std::to_string(policy.limits.tmp_max.bytes),
                       .attributes = 0,
                       .flags = MS_NOSUID | MS_NODEV | (exec ? 0U : MS_NOEXEC),
                       .source_fd = {},
                       .is_directory = true,
                       .why = exec ? policy.filesystem.dangerously_exec_from_tmp : ""});
   made_.insert("/tmp");
+  tmp_inodes_max_ = policy.limits.tmp_inodes_max;
+}
+
+// The folder /tmp itself, and what leads to a handler that lies in it, are not the handler's doing.
+std::vector<RootEntry> RootBuilder::take() && {
+  const auto ours = [](const RootEntry& entry) {
+    return entry.path.starts_with("tmp/") &&
+           (entry.kind == RootEntry::Kind::kDirectory || entry.kind == RootEntry::Kind::kFile);
+  };
+  const auto inodes =
+      tmp_inodes_max_ + 1 +
+      static_cast<std::uint64_t>(std::count_if(entries_.begin(), entries_.end(), ours));
+  for (RootEntry& entry : entries_)
+    if (entry.kind == RootEntry::Kind::kTmpfs)
+      entry.source += ",nr_inodes=" + std::to_string(inodes);
+  return std::move(entries_);
 }
 
 void RootBuilder::add_proc() {

@@ -28,7 +28,9 @@ class RootBuilder {
 
   // Would `path` lead to the host's file of that path, and may it be executed there?
   [[nodiscard]] bool shows(const std::string& path, bool executable) const;
-  [[nodiscard]] std::vector<RootEntry> take() && { return std::move(entries_); }
+  // Will there be a folder at `path`? For the working directory.
+  [[nodiscard]] bool shows_folder(const std::string& path) const;
+  [[nodiscard]] std::vector<RootEntry> take() &&;
 
  private:
   [[nodiscard]] Result<void> make_parents(const std::string& target);
@@ -39,6 +41,7 @@ class RootBuilder {
   [[nodiscard]] std::string resolve_links(const std::string& path) const;
 
   const Host& host_;
+  std::uint64_t tmp_inodes_max_ = 0;
   std::vector<RootEntry> entries_;
   std::map<std::string, std::string> links_;  // Symlinks that we make: path -> text.
   std::set<std::string> made_;                // Paths of our own tmpfs.

@@ -39,7 +39,12 @@ Sandbox::~Sandbox() {
   for (;;) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
-    if (left.count() <= 0) return;  // Given up: the janitor and our own exit still see to it.
+    if (left.count() <= 0) {
+      // Given up: something inside is stuck in the kernel. SIGKILL is on its way, and takes it when
+      // it moves; until we end nobody else gets its uid, and the janitor sees to its cgroup.
+      uid_.keep();
+      return;
+    }
     if (::poll(&gone, 1, static_cast<int>(left.count())) > 0) break;
   }
   (void)reap();

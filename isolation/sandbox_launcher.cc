@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -17,9 +18,12 @@ bool is_over(const Sandbox& sandbox, int timeout_ms) {
 }  // namespace
 
 // The caller's basic_process reaps; what is ours of a sandbox that is over is its cgroup and uid.
-void SandboxLauncher::forget_ended(int timeout_ms) {
+// Waits until `limit` for those that are not.
+void SandboxLauncher::forget_ended(std::chrono::steady_clock::time_point limit) {
   std::erase_if(sandboxes_, [&](Sandbox& sandbox) {
-    if (!is_over(sandbox, timeout_ms)) return false;
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
+    if (!is_over(sandbox, static_cast<int>(std::max<std::int64_t>(left.count(), 0)))) return false;
     sandbox.leave_to_other_waiter();
     return true;
   });
@@ -27,7 +31,7 @@ void SandboxLauncher::forget_ended(int timeout_ms) {
 
 SandboxLauncher::~SandboxLauncher() {
   for (Sandbox& sandbox : sandboxes_) sandbox.kill(KillReason::kShutdown);
-  forget_ended(static_cast<int>(policy_.limits.kill_timeout.count()));
+  forget_ended(std::chrono::steady_clock::now() + policy_.limits.kill_timeout);
 }
 
 SandboxLauncher::Handle SandboxLauncher::launch(boost::system::error_code& ec,
@@ -40,7 +44,7 @@ SandboxLauncher::Handle SandboxLauncher::launch(boost::system::error_code& ec,
     return Handle{};
   };
   ec.clear();
-  forget_ended(0);
+  forget_ended(std::chrono::steady_clock::now());
   args.insert(args.begin(), executable);
   if (!plan_ || plan_->handler.argv != args) {
     const char* path = ::secure_getenv("PATH");

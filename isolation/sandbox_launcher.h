@@ -16,6 +16,7 @@
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/process/v2/process.hpp>
+#include <chrono>
 #include <list>
 #include <optional>
 #include <string>
@@ -72,7 +73,7 @@ class SandboxLauncher {
   };
   Handle launch(boost::system::error_code& ec, const std::string& executable,
                 std::vector<std::string> args, Stdio stdio);
-  void forget_ended(int timeout_ms);
+  void forget_ended(std::chrono::steady_clock::time_point limit);
 
   Launcher& launcher_;
   policies::Policy policy_;

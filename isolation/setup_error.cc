@@ -49,6 +49,7 @@ constexpr std::array kSteps{
     StepText{SetupStep::kCredentials, "become-slot-user", ""},
     StepText{SetupStep::kNamespaces, "unshare", ""},
     StepText{SetupStep::kTimeOffsets, "write-time-offsets", ""},
+    StepText{SetupStep::kOomScore, "write-oom-score-adj", ""},
     StepText{SetupStep::kMountPropagation, "make-mounts-private", ""},
     StepText{SetupStep::kRootMount, "mount-root", ""},
     StepText{SetupStep::kFsOp, "fs-op", ""},
@@ -105,6 +106,11 @@ std::string_view hint_for(SetupStep step, int os_errno) noexcept {
     if (os_errno == ENOEXEC) return "it is neither a program of this machine nor a script with #!";
     if (os_errno == E2BIG) return "arguments and environment are too long for the stack limit";
   }
+  if (step == SetupStep::kTimeOffsets && os_errno == ERANGE)
+    return "a supervisor in a time namespace of its own cannot do this yet; let the policy prefer "
+           "time_namespace, or start it outside";
+  if (step == SetupStep::kFsOp && os_errno == ESTALE)
+    return "what is there now is not what was there when the policy was compiled";
   if (step == SetupStep::kFsOp && os_errno == EPERM)
     return "in a container with masked /proc the kernel refuses a new proc mount";
   return text_of(step).hint;

@@ -24,6 +24,8 @@ class [[nodiscard]] UidLease {
   UidLease& operator=(UidLease&& other) noexcept;
   ~UidLease() { give_back(); }
   [[nodiscard]] std::uint32_t uid() const noexcept { return uid_; }
+  // Never given back while this process lives: something of that uid could not be killed.
+  void keep() noexcept { table_.reset(); }
 
  private:
   friend class UidLeases;

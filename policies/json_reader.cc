@@ -122,7 +122,7 @@ std::string Reader::string(const At& at, std::size_t max) {
 
 std::string Reader::reason(const At& at) {
   std::string text = string(at, kReasonMax);
-  if (at.node->kind == Kind::kString && text.empty())
+  if (at.node->kind == Kind::kString && text.find_first_not_of(" \t\r\n") == std::string::npos)
     fail(at, "must say why; an empty reason is none");
   return text;
 }

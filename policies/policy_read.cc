@@ -6,62 +6,17 @@
 #include <utility>
 
 #include "policies/limit_table.h"
+#include "policies/policy_check.h"
 
 namespace fnrun::policies::internal {
 namespace {
 
 constexpr std::size_t kDescriptionMax = 4'096;
 constexpr std::size_t kPathsMax = 256;
-constexpr std::size_t kPathMax = 4'095;    // PATH_MAX less its NUL.
-constexpr std::size_t kPathNameMax = 255;  // NAME_MAX
 constexpr std::size_t kVariablesMax = 256;
-constexpr std::size_t kVariableNameMax = 128;
-constexpr std::size_t kVariableMax = 32 * 1024;
 constexpr std::size_t kHostnameMax = 63;
 // 65534 is "nobody", what the kernel shows for an id that is not mapped.
 constexpr std::uint64_t kIdMax = 65'533;
-
-bool below(std::string_view path, std::string_view folder) {
-  return path == folder || (path.starts_with(folder) && path[folder.size()] == '/');
-}
-
-// "" when `path` is absolute and normalised, else what is wrong with it.
-std::string path_fault(std::string_view path) {
-  if (path.empty() || path[0] != '/') return "must be an absolute path, one that starts with \"/\"";
-  if (path.size() > kPathMax) return "is longer than " + std::to_string(kPathMax) + " bytes";
-  if (std::any_of(path.begin(), path.end(), [](char c) { return c >= 0 && std::iscntrl(c) != 0; }))
-    return "must not hold control characters";
-  if (path == "/") return "";
-  for (std::size_t begin = 1; begin <= path.size();) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view name = path.substr(begin, end - begin);
-    if (name.empty()) return "must not hold \"//\" nor end with \"/\"";
-    if (name == "." || name == "..") return "must not hold \".\" or \"..\" as a step";
-    if (name.size() > kPathNameMax)
-      return "holds a name longer than " + std::to_string(kPathNameMax) + " bytes";
-    begin = end + 1;
-  }
-  return "";
-}
-
-std::string target_fault(std::string_view path) {
-  if (std::string fault = path_fault(path); !fault.empty()) return fault;
-  if (path == "/") return "must not be \"/\"; name the folders that the handler needs";
-  for (const std::string_view own : {"/proc", "/dev", "/tmp"})
-    if (below(path, own))
-      return "must not be " + std::string(own) + " or below: every sandbox has its own";
-  return "";
-}
-
-std::string source_fault(std::string_view path) {
-  if (std::string fault = path_fault(path); !fault.empty()) return fault;
-  if (path == "/") return "must not be \"/\": the whole host would be visible";
-  for (const std::string_view host : {"/proc", "/dev"})
-    if (below(path, host))
-      return "must not be " + std::string(host) +
-             " or below: the host's own would be visible, the sandbox has one already";
-  return "";
-}
 
 ReadOnlyPath read_path(Reader& reader, const At& at, const std::string& target) {
   static constexpr std::array<std::string_view, 4> kKeys = {"source", "optional", "executable",
@@ -96,19 +51,8 @@ Filesystem read_filesystem(Reader& reader, const At& at) {
   return filesystem;
 }
 
-bool variable_name(std::string_view name) {
-  const auto word = [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
-  };
-  return !name.empty() && name.size() <= kVariableNameMax && word(name[0]) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return word(c) || (c >= '0' && c <= '9'); });
-}
-
 void check_variable(Reader& reader, const At& at, std::string_view name) {
-  if (!variable_name(name))
-    reader.fail(at, "a variable is named by 1 to " + std::to_string(kVariableNameMax) +
-                        " of A-Z, a-z, 0-9 and _, the first no digit");
+  if (std::string fault = variable_name_fault(name); !fault.empty()) reader.fail(at, fault);
 }
 
 Environment read_environment(Reader& reader, const At& at) {

@@ -166,13 +166,16 @@ ErrorOr<ExecutionContext> parse_execution_context(std::string_view body) {
     return parsed.error();
   if (!message.has_stoptime()) return invalid("no stop time");
   const auto& stop = message.stoptime();
-  // Narrower than Timestamp's own range: a count of nanoseconds in 64 bits ends in 2262.
-  constexpr std::int64_t kSecondsMax = std::numeric_limits<std::int64_t>::max() / kNanosPerSecond;
-  if (stop.nanos() < 0 || stop.nanos() >= kNanosPerSecond || stop.seconds() >= kSecondsMax ||
-      stop.seconds() <= -kSecondsMax)
+  if (stop.nanos() < 0 || stop.nanos() >= kNanosPerSecond)
     return invalid("a stop time out of range");
+  // Narrower than Timestamp's own range: a count of nanoseconds in 64 bits ends in 2262 and begins
+  // in 1677. What lies beyond (Go's zero time, year 9999) means "long ago" and "never", and is kept
+  // so.
+  constexpr std::int64_t kSecondsMax =
+      std::numeric_limits<std::int64_t>::max() / kNanosPerSecond - 1;
+  const std::int64_t seconds = std::clamp<std::int64_t>(stop.seconds(), -kSecondsMax, kSecondsMax);
   ExecutionContext context;
-  context.stop_time += std::chrono::nanoseconds(stop.seconds() * kNanosPerSecond + stop.nanos());
+  context.stop_time += std::chrono::nanoseconds(seconds * kNanosPerSecond + stop.nanos());
   for (auto& variable : *message.mutable_envvars())
     context.env_vars.push_back(
         {std::move(*variable.mutable_name()), std::move(*variable.mutable_value())});

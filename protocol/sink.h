@@ -111,7 +111,7 @@ class WholeSink final : public TextSink {
  public:
   explicit WholeSink(std::size_t max) : TextSink(max) {}
   ErrorOr<std::size_t> feed(std::span<const char> bytes) override {
-    if (auto kept = keep(bytes, "the input"); !kept) return kept.error();
+    if (auto kept = keep(bytes, "a stream"); !kept) return kept.error();
     return bytes.size();
   }
   ErrorOr<void> end() override {

@@ -81,6 +81,15 @@ Usage usage_between(const std::optional<isolation::CpuTime>& before,
   return usage;
 }
 
+// What a call found: its report tells differences, because a sandbox serves many.
+struct Before {
+  std::uint64_t call = 0;
+  steady_clock::time_point began;
+  std::optional<isolation::CpuTime> cpu;
+  std::uint64_t lines_emitted = 0;
+  std::uint64_t lines_dropped = 0;
+};
+
 struct Pipe {
   UniqueFd read;
   UniqueFd write;
@@ -153,6 +162,7 @@ struct Invoker::State {
   }
   static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
   void end_stderr();
+  Invocation invocation_of(Exchanged done, const Before& before, std::size_t request_size);
   Evidence evidence(std::string detail) const;
   void fill(InvocationReport& report) const;
 };
@@ -194,14 +204,14 @@ Invoker::~Invoker() {
 isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
     asio::any_io_executor executor, isolation::Launcher& launcher,
     std::shared_ptr<const isolation::Plan> plan, HandlerProtocol protocol,
-    std::span<const std::string> extra_environment, LogSink log) {
+    std::span<const std::string> extra_environment, LogSink log, Deadline latest) {
   auto in = make_pipe();
   auto out = make_pipe();
   auto err = make_pipe();
   for (const auto* pipe : {&in, &out, &err})
     if (!*pipe) return pipe->error();
   isolation::Stdio stdio{std::move(in->read), std::move(out->write), std::move(err->write)};
-  auto sandbox = launcher.launch(*plan, std::move(stdio), extra_environment);
+  auto sandbox = launcher.launch(*plan, std::move(stdio), extra_environment, latest);
   if (!sandbox) return sandbox.error();
   auto channel = protocol::Channel::adopt(executor, out->read.release(), in->write.release());
   UniqueFd stderr_fd(::fcntl(err->read.get(), F_DUPFD_CLOEXEC, 0));
@@ -220,29 +230,40 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
 asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t call,
                                             Deadline deadline) {
   const auto state = state_;
-  const auto began = steady_clock::now();
-  const auto cpu_before = state->sandbox.cpu_time();
+  const Before before{call, steady_clock::now(), state->sandbox.cpu_time(), state->log.emitted(),
+                      state->log.dropped()};
   state->call = call;
   const ExchangeLimits limits{
       static_cast<std::size_t>(state->plan->policy.limits.request_max.bytes),
       static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
   Exchanged done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
+  co_await settle(done, deadline);
+  state->end_stderr();
+  auto invocation = state->invocation_of(std::move(done), before, input.data.size());
+  state->call = 0;
+  co_return invocation;
+}
+
+// Where the handler's end is the answer (kExec), or says why there is none, it is awaited. Whatever
+// is no answer kills the sandbox, unless the handler was not even asked.
+asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
+  const auto state = state_;
   const bool of_process =
       state->protocol == HandlerProtocol::kExec && done.cause == Cause::kAnswered;
   if (of_process || done.cause == Cause::kHandlerEnded) {
     const auto patience =
         of_process ? deadline : std::min(deadline, steady_clock::now() + kEndGrace);
     const bool ended = co_await readable_before(state->handler_ended, patience);
-    if (state->cancelled) done.cause = Cause::kCancelled;
-    if (ended || done.cause == Cause::kCancelled) {
-      if (!ended) kill(kill_reason(done.cause));
+    if (state->cancelled) {
+      done.cause = Cause::kCancelled;
+    } else if (ended) {
       co_await finish();
-    } else if (of_process) {
+    } else if (steady_clock::now() >= deadline) {
       done.cause = Cause::kDeadline;
     }
   }
-  const auto status = state->exit ? state->exit->wait_status : std::nullopt;
   if (of_process && done.cause == Cause::kAnswered) {
+    const auto status = state->exit ? state->exit->wait_status : std::nullopt;
     if (status && WIFEXITED(*status))
       done.result->status = WEXITSTATUS(*status);
     else
@@ -250,31 +271,32 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   }
   const bool untouched = done.cause == Cause::kRequestTooLarge || done.cause == Cause::kSetup;
   if (done.cause != Cause::kAnswered && !untouched) kill(kill_reason(done.cause));
+}
 
-  state->end_stderr();
-
+Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
+                                         std::size_t request_size) {
   Invocation invocation;
   InvocationReport& report = invocation.report;
-  report.sequence = call;
-  report.evidence = state->evidence(std::move(done.detail));
+  report.sequence = before.call;
+  report.evidence = evidence(std::move(done.detail));
   if (done.cause == Cause::kSetup)
     report.evidence.setup =
         SetupError{SetupStep::kRequest, 0, 0, std::exchange(report.evidence.detail, {})};
   report.outcome = decide(done.cause, report.evidence);
-  report.timings.invoke_us = microseconds_since(began);
-  report.bytes.request = input.data.size();
-  ++state->calls_served;
-  state->fill(report);
+  report.timings.invoke_us = microseconds_since(before.began);
+  report.bytes.request = request_size;
+  ++calls_served;
+  fill(report);
+  report.stderr_lines.emitted = log.emitted() - before.lines_emitted;
+  report.stderr_lines.dropped = log.dropped() - before.lines_dropped;
   if (report.outcome == Outcome::kOk) {
     report.bytes.response = done.result->data.size();
     report.status = done.result->status;
     report.env = done.result->env;
     invocation.result = std::move(done.result);
   }
-  report.usage = usage_between(
-      cpu_before, state->exit ? state->exit->total_cpu : state->sandbox.cpu_time(), state->exit);
-  state->call = 0;
-  co_return invocation;
+  report.usage = usage_between(before.cpu, exit ? exit->total_cpu : sandbox.cpu_time(), exit);
+  return invocation;
 }
 
 Evidence Invoker::State::evidence(std::string detail) const {
@@ -293,8 +315,6 @@ void Invoker::State::fill(InvocationReport& report) const {
   report.sandbox.slot_uid = sandbox.slot_uid();
   report.sandbox.calls_served = calls_served;
   report.sandbox.start_us = sandbox.start_time().count();
-  report.stderr_lines.emitted = log.emitted();
-  report.stderr_lines.dropped = log.dropped();
 }
 
 void Invoker::cancel() {
@@ -327,6 +347,10 @@ asio::awaitable<void> Invoker::finish() {
   state->stderr_done.expires_at(state->stderr_ended ? steady_clock::time_point::min() : limit);
   co_await state->stderr_done.async_wait(asio::as_tuple(asio::use_awaitable));
   if (!state->stderr_ended) state->stderr_channel.cancel();
+}
+
+pid_t Invoker::pid() const noexcept {
+  return state_->sandbox.pid();
 }
 
 const std::optional<isolation::Exit>& Invoker::exit() const noexcept {

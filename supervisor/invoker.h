@@ -30,11 +30,13 @@ using LogSink = std::function<void(std::uint64_t call, std::string_view line)>;
 
 class Invoker {
  public:
-  // Launches on the calling thread, which takes some milliseconds.
+  // Launches on the calling thread, which takes some milliseconds, at most until `latest` or the
+  // policy's start timeout.
   [[nodiscard]] static isolation::Result<std::unique_ptr<Invoker>> start(
       boost::asio::any_io_executor executor, isolation::Launcher& launcher,
       std::shared_ptr<const isolation::Plan> plan, HandlerProtocol protocol,
-      std::span<const std::string> extra_environment, LogSink log);
+      std::span<const std::string> extra_environment, LogSink log,
+      Deadline latest = Deadline::max());
   Invoker(const Invoker&) = delete;
   Invoker& operator=(const Invoker&) = delete;
   ~Invoker();
@@ -53,9 +55,11 @@ class Invoker {
   // flight.
   [[nodiscard]] boost::asio::awaitable<void> finish();
   [[nodiscard]] const std::optional<isolation::Exit>& exit() const noexcept;
+  [[nodiscard]] pid_t pid() const noexcept;
 
  private:
   struct State;
+  boost::asio::awaitable<void> settle(Exchanged& done, Deadline deadline);
   explicit Invoker(std::shared_ptr<State> state);
   std::shared_ptr<State>
       state_;  // Shared with the stderr reader, which may outlive us for a moment.

@@ -28,9 +28,10 @@ Outcome outcome_of_end(const std::optional<int>& wait_status) noexcept {
 
 int exit_code_of_setup(const std::optional<isolation::SetupError>& setup) noexcept {
   if (!setup) return info_of(Outcome::kSetupFailed).exit_code;
+  if (setup->step == SetupStep::kRequest) return info_of(Outcome::kRequestTooLarge).exit_code;
   if (setup->step == SetupStep::kHandlerNotFound) return kNotFound;
   if (setup->step == SetupStep::kHandlerNotExecutable) return kNotExecutable;
-  if (setup->step == SetupStep::kExec)
+  if (setup->step == SetupStep::kExec && setup->os_errno != E2BIG)
     return setup->os_errno == ENOENT ? kNotFound : kNotExecutable;
   return info_of(Outcome::kSetupFailed).exit_code;
 }
@@ -79,6 +80,17 @@ std::string describe_setup(const Evidence& evidence, std::string_view what) {
   return text;
 }
 
+// Where the sandbox is not to blame, it is not named.
+std::string describe_setup_failed(const Evidence& evidence) {
+  const SetupStep step = evidence.setup ? evidence.setup->step : SetupStep::kNone;
+  if (step == SetupStep::kHandlerNotFound) return "handler not found: " + evidence.setup->subject;
+  if (step == SetupStep::kHandlerNotExecutable)
+    return "handler cannot be executed: " + evidence.setup->subject;
+  if (step == SetupStep::kRequest)
+    return "this request cannot be given to this handler: " + evidence.setup->subject;
+  return describe_setup(evidence, "the handler did not run: its sandbox could not be made");
+}
+
 // What happened and what to do. Of the evidence only what the words need: describe() adds the rest.
 std::string sentence_for(Outcome outcome, const Evidence& evidence) {
   switch (outcome) {
@@ -122,7 +134,7 @@ std::string sentence_for(Outcome outcome, const Evidence& evidence) {
     case Outcome::kCancelled:
       return "the caller took the request back before an answer came";
     case Outcome::kSetupFailed:
-      return describe_setup(evidence, "the handler did not run: its sandbox could not be made");
+      return describe_setup_failed(evidence);
     case Outcome::kShuttingDown:
       return "the supervisor is stopping and the request was not finished; send it again to one "
              "that runs";

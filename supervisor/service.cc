@@ -15,6 +15,20 @@ namespace {
 namespace asio = boost::asio;
 using std::chrono::steady_clock;
 
+constexpr std::size_t kDyingMax = 8;
+
+// Whatever a call ends by, an exception too, the next one is not refused for it.
+class Busy {
+ public:
+  explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Busy() { flag_ = false; }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 // POSIX's portable names, and no NUL: execve(2) would cut the variable there.
 bool is_environment_variable(const protocol::EnvVar& variable) {
   const auto is_name_char = [](char c) {
@@ -34,7 +48,7 @@ struct Service::State {
         launcher(l),
         plan(std::move(p)),
         options(std::move(o)),
-        none_dying(ex, steady_clock::time_point::max()) {}
+        burial(ex, steady_clock::time_point::max()) {}
 
   asio::any_io_executor executor;
   isolation::Launcher& launcher;
@@ -44,12 +58,15 @@ struct Service::State {
   std::uint64_t sequence = 0;
   bool busy = false;
   bool stopping = false;
-  std::size_t dying = 0;          // Invokers whose end is awaited behind the callers' backs.
-  asio::steady_timer none_dying;  // Cancelled when `dying` falls to 0.
+  std::size_t dying = 0;      // Invokers whose end is awaited behind the callers' backs.
+  asio::steady_timer burial;  // Cancelled at the end of each.
+  // Those that did not end within the kill timeout. Kept, so that their uids are nobody else's.
+  std::vector<std::unique_ptr<Invoker>> quarantined;
 
-  isolation::Result<void> start(const std::vector<std::string>& extra_environment);
+  isolation::Result<void> start(const std::vector<std::string>& extra_environment, Deadline latest);
   void retire();
   asio::awaitable<void> bury(std::unique_ptr<Invoker> dead);
+  asio::awaitable<void> await_burials(std::size_t at_most);
   Invocation refuse(Cause cause, std::optional<isolation::SetupError> setup = {});
   asio::awaitable<Invocation> call(Input input, Deadline deadline);
 };
@@ -61,9 +78,10 @@ Service::Service(asio::any_io_executor executor, isolation::Launcher& launcher,
 
 Service::~Service() = default;
 
-isolation::Result<void> Service::State::start(const std::vector<std::string>& extra_environment) {
-  auto started =
-      Invoker::start(executor, launcher, plan, options.protocol, extra_environment, options.log);
+isolation::Result<void> Service::State::start(const std::vector<std::string>& extra_environment,
+                                              Deadline latest) {
+  auto started = Invoker::start(executor, launcher, plan, options.protocol, extra_environment,
+                                options.log, latest);
   if (!started) return started.error();
   invoker = std::move(*started);
   return {};
@@ -78,8 +96,22 @@ void Service::State::retire() {
 
 asio::awaitable<void> Service::State::bury(std::unique_ptr<Invoker> dead) {
   co_await dead->finish();
-  dead.reset();
-  if (--dying == 0) none_dying.cancel();
+  if (dead->exit()) {
+    dead.reset();
+  } else {
+    if (options.log)
+      options.log(0, "the sandbox of pid " + std::to_string(dead->pid()) +
+                         " could not be killed within limits.kill_timeout_ms; it is given up (" +
+                         std::to_string(quarantined.size() + 1) + " so far)");
+    quarantined.push_back(std::move(dead));
+  }
+  --dying;
+  burial.cancel();
+}
+
+// Handlers that fail faster than the kernel tears down would pile up remains without end.
+asio::awaitable<void> Service::State::await_burials(std::size_t at_most) {
+  while (dying > at_most) co_await burial.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 // A call that never reached a handler.
@@ -113,7 +145,9 @@ asio::awaitable<Invocation> Service::State::call(Input input, Deadline deadline)
   if (invoker && !invoker->usable()) retire();
   const bool fresh = !invoker;
   if (fresh) {
-    if (auto started = start(environment); !started)
+    co_await await_burials(kDyingMax);
+    if (steady_clock::now() >= deadline) co_return refuse(Cause::kDeadline);
+    if (auto started = start(environment, deadline); !started)
       co_return refuse(Cause::kSetup, started.error());
   }
   auto invocation = co_await invoker->invoke(input, sequence, deadline);
@@ -125,7 +159,7 @@ asio::awaitable<Invocation> Service::State::call(Input input, Deadline deadline)
 
 isolation::Result<void> Service::warm_up() {
   if (state_->invoker || state_->options.protocol == HandlerProtocol::kExec) return {};
-  return state_->start({});
+  return state_->start({}, Deadline::max());
 }
 
 asio::awaitable<Invocation> Service::invoke(Input input, Deadline deadline) {
@@ -133,14 +167,22 @@ asio::awaitable<Invocation> Service::invoke(Input input, Deadline deadline) {
   ++state.sequence;
   if (state.stopping) co_return state.refuse(Cause::kShutdown);
   if (state.busy) co_return state.refuse(Cause::kNoSandboxFree);
-  state.busy = true;
+  const Busy busy(state.busy);
   const Deadline limit =
       std::min(deadline, steady_clock::now() + state.plan->policy.limits.invoke_timeout);
   auto invocation = co_await state.call(std::move(input), limit);
-  state.busy = false;
   if (state.stopping && invocation.report.outcome == Outcome::kCancelled)
     invocation.report.outcome = Outcome::kShuttingDown;
   co_return invocation;
+}
+
+Invocation Service::refuse(Cause cause, std::optional<isolation::SetupError> setup) {
+  ++state_->sequence;
+  return state_->refuse(cause, std::move(setup));
+}
+
+bool Service::stopping() const noexcept {
+  return state_->stopping;
 }
 
 void Service::stop() {
@@ -151,8 +193,7 @@ void Service::stop() {
 asio::awaitable<void> Service::shut_down() {
   state_->stopping = true;
   state_->retire();
-  while (state_->dying > 0)
-    co_await state_->none_dying.async_wait(asio::as_tuple(asio::use_awaitable));
+  co_await state_->await_burials(0);
 }
 
 }  // namespace fnrun::supervisor

@@ -35,12 +35,17 @@ class Service {
   [[nodiscard]] isolation::Result<void> warm_up();
 
   // The deadline is the sooner of the given one and the policy's invoke timeout from now; it covers
-  // starting a sandbox too, where one has to be started.
+  // starting a sandbox too, where one has to be started. With g++ 12 name the input first and move
+  // it in: that compiler copies temporaries of a co_await expression bit by bit.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(Input input,
                                                           Deadline deadline = Deadline::max());
 
+  // A call that a front end could not even make of its input: counted and reported as one.
+  [[nodiscard]] Invocation refuse(Cause cause, std::optional<isolation::SetupError> setup = {});
+
   // Ends the call in flight as kShuttingDown; later calls end so at once.
   void stop();
+  [[nodiscard]] bool stopping() const noexcept;
   // Kills what still runs and waits for it, at most the policy's kill timeout.
   [[nodiscard]] boost::asio::awaitable<void> shut_down();
 

@@ -32,12 +32,17 @@ int stop_for(const FrontEndOptions& options, const InvocationReport& ended) {
   return exit_code(ended.outcome, ended.evidence);
 }
 
-int input_broken(const FrontEndOptions& options, const ProtocolError& error) {
+// Input that no call can be made of ends the stream: the place of the next event is lost with it.
+int input_broken(Service& service, const FrontEndOptions& options, const ProtocolError& error) {
   if (error.code == ErrorCode::kCancelled)
     return 0;  // A signal stopped us; it has its own exit code.
+  if (error.code == ErrorCode::kTooLarge) {
+    const Invocation refused = service.refuse(Cause::kRequestTooLarge);
+    report(options, refused);
+    return stop_for(options, refused.report);
+  }
   if (options.complain) options.complain("the input cannot be read: " + error.to_string());
-  return error.code == ErrorCode::kTooLarge ? info_of(Outcome::kRequestTooLarge).exit_code
-                                            : kExitInputBroken;
+  return kExitInputBroken;
 }
 
 asio::awaitable<bool> put(Channel& stream, std::string_view data, std::string_view end) {
@@ -59,10 +64,12 @@ std::string error_line(const InvocationReport& ended) {
 
 // The caller's wall clock against ours, once: from here on the monotonic clock counts.
 Deadline deadline_of(const protocol::ExecutionContext& context) {
-  const auto left =
-      std::clamp<std::chrono::nanoseconds>(context.stop_time - std::chrono::system_clock::now(),
-                                           std::chrono::nanoseconds(0), kStopTimeHorizon);
-  return std::chrono::steady_clock::now() + left;
+  const auto now = std::chrono::system_clock::now();
+  // Compared before they are subtracted: a stop time centuries away would overflow.
+  if (context.stop_time <= now) return std::chrono::steady_clock::now();
+  if (context.stop_time >= now + kStopTimeHorizon) return Deadline::max();
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<std::chrono::steady_clock::duration>(context.stop_time - now);
 }
 
 struct Request {
@@ -101,7 +108,7 @@ protocol::Result error_result(const InvocationReport& ended) {
 asio::awaitable<int> serve_single(Service& service, Channel& stream,
                                   const FrontEndOptions& options) {
   auto data = co_await stream.read_to_end(options.request_max, Channel::kNoDeadline);
-  if (!data) co_return input_broken(options, data.error());
+  if (!data) co_return input_broken(service, options, data.error());
   Input input{std::move(*data), {}};
   auto invocation = co_await service.invoke(std::move(input));
   report(options, invocation);
@@ -116,11 +123,11 @@ asio::awaitable<int> serve_lines(Service& service, Channel& stream,
   for (;;) {
     auto line = co_await stream.read_line(options.request_max, Channel::kNoDeadline);
     if (!line && line.error().code == ErrorCode::kEndOfStream) co_return 0;
-    if (!line) co_return input_broken(options, line.error());
+    if (!line) co_return input_broken(service, options, line.error());
     Input input{std::move(*line), {}};
     auto invocation = co_await service.invoke(std::move(input));
     report(options, invocation);
-    if (!invocation.result && !options.answer_errors)
+    if (!invocation.result && (!options.answer_errors || service.stopping()))
       co_return stop_for(options, invocation.report);
     std::string answer =
         invocation.result ? std::move(invocation.result->data) : error_line(invocation.report);
@@ -141,12 +148,12 @@ asio::awaitable<int> serve_frames(Service& service, Channel& stream,
   for (;;) {
     auto request = co_await read_request(stream, options.request_max);
     if (!request && request.error().code == ErrorCode::kEndOfStream) co_return 0;
-    if (!request) co_return input_broken(options, request.error());
+    if (!request) co_return input_broken(service, options, request.error());
     const Deadline deadline = deadline_of(request->context);
     Input input{std::move(request->event.data), std::move(request->context.env_vars)};
     auto invocation = co_await service.invoke(std::move(input), deadline);
     report(options, invocation);
-    if (!invocation.result && !options.answer_errors)
+    if (!invocation.result && (!options.answer_errors || service.stopping()))
       co_return stop_for(options, invocation.report);
     const auto frame = protocol::encode_result(invocation.result ? *invocation.result
                                                                  : error_result(invocation.report));

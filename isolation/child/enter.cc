@@ -30,7 +30,8 @@ long keep_setup_capabilities() noexcept {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   const __user_cap_data_struct all[2] = {{~0U, ~0U, ~0U}, {~0U, ~0U, ~0U}};
   if (const long r = raw_syscall(__NR_capset, as_arg(&header), as_arg(all)); r < 0) return r;
-  constexpr int kSetup[] = {CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_SYS_TIME};
+  constexpr int kSetup[] = {CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_SETUID,      CAP_SETGID,
+                            CAP_SETPCAP,   CAP_SYS_TIME,     CAP_SYS_RESOURCE};
   for (const int cap : kSetup) {
     const long r = raw_syscall(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
     if (r < 0) return r;

@@ -100,27 +100,32 @@ Received receive_plan() noexcept {
   leave(signal != 0 ? 128 + signal : (status >> 8) & 0xff);
 }
 
-// Reaps all there is. The handler's end is the sandbox's end: what it left behind dies with us.
-void reap(int handler) noexcept {
-  for (;;) {
+// Reaps what is there, a bounded number a round: a storm of dying children must not keep the
+// lifeline from being looked at. True if there may be more. The handler's end is the sandbox's end:
+// what it left behind dies with us.
+bool reap(int handler) noexcept {
+  for (int round = 0; round < 64; ++round) {
     int status = 0;
     Rusage used{};
     const long pid = raw_syscall(__NR_wait4, -1, as_arg(&status), /*WNOHANG=*/1, as_arg(&used));
-    if (pid <= 0) return;
+    if (pid <= 0) return false;
     if (pid == handler) report_exit(status, used);
   }
+  return true;
 }
 
 [[noreturn]] void watch(int handler, int signal_fd) noexcept {
   static char signals[1024];
+  bool more = false;
   for (;;) {
     PollFd fds[2] = {{kControlFd, kPollIn, 0}, {signal_fd, kPollIn, 0}};
-    raw_syscall(__NR_ppoll, as_arg(fds), 2, 0, 0, 8);
-    // The lifeline first, each time: a storm of dying children must not hide it. Nothing is ever
-    // sent to us after the plan, so readable means hung up; anything else is no reason to go on.
+    const std::int64_t at_once[2] = {0, 0};  // struct timespec
+    raw_syscall(__NR_ppoll, as_arg(fds), 2, more ? as_arg(at_once) : 0, 0, 8);
+    // The lifeline first, each time. Nothing is ever sent to us after the plan, so readable means
+    // hung up; anything else is no reason to go on.
     if (fds[0].revents != 0) leave(125);
     if (fds[1].revents != 0) raw_syscall(__NR_read, signal_fd, as_arg(signals), sizeof signals);
-    reap(handler);
+    more = reap(handler);
   }
 }
 

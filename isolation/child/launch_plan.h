@@ -32,7 +32,7 @@ struct Array {
 };
 
 enum class FsOpKind : std::uint32_t {
-  kDirectory,  // mkdir path, mode 0755
+  kDirectory,  // mkdir path, mode 0555
   kFile,       // An empty file for a mount to sit on.
   kSymlink,    // path -> source
   kAttach,     // The next descriptor of the message, a detached mount, goes to path.
@@ -47,6 +47,8 @@ struct FsOp {
   Text source;
   std::uint32_t flags;       // kTmpfs, kProc: MS_*.
   std::uint64_t attributes;  // kBind: MOUNT_ATTR_*.
+  std::uint64_t device;      // kBind: what was checked when the plan was compiled, and must still
+  std::uint64_t inode;       // be there: st_dev and st_ino.
 };
 
 struct Rlimit {
@@ -71,6 +73,7 @@ struct LaunchPlan {
   std::uint32_t last_capability;
   std::uint64_t unshare_flags;  // CLONE_NEWCGROUP | CLONE_NEWTIME, as the host has them.
   Text time_offsets;            // For /proc/self/timens_offsets; none without CLONE_NEWTIME.
+  Text oom_score_adj;           // For /proc/self/oom_score_adj.
   Text root_size;               // size= of the tmpfs that becomes "/".
   Text hostname;
   Text working_directory;

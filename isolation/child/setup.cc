@@ -1,6 +1,7 @@
 // The steps of setting up a sandbox; see setup.h. Raw system calls on the plan's ready-made data.
 #include "isolation/child/setup.h"
 
+#include <asm/stat.h>
 #include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/fcntl.h>
@@ -30,13 +31,21 @@ long mount_filesystem(const char* type, const char* path, unsigned long flags,
                      as_arg(options));
 }
 
-long bind_by_path(const char* source, const char* path, std::uint64_t attributes) noexcept {
+// Whoever owns a folder on the way may have put something else there since the plan was compiled; a
+// privileged supervisor has it open, this one has to look again.
+long bind_by_path(const char* source, const char* path, const FsOp& op) noexcept {
   const long tree = raw_syscall(__NR_open_tree, kAtFdCwd, as_arg(source),
                                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | kAtRecursive);
   if (tree < 0) return tree;
-  MountAttr attr{.attr_set = attributes, .attr_clr = 0, .propagation = MS_PRIVATE, .userns_fd = 0};
-  long result = raw_syscall(__NR_mount_setattr, tree, as_arg(""), kAtEmptyPath | kAtRecursive,
-                            as_arg(&attr), sizeof attr);
+  struct stat found {};
+  const bool same = raw_syscall(__NR_fstat, tree, as_arg(&found)) == 0 &&
+                    found.st_dev == op.device && found.st_ino == op.inode;
+  MountAttr attr{
+      .attr_set = op.attributes, .attr_clr = 0, .propagation = MS_PRIVATE, .userns_fd = 0};
+  long result = -116;  // ESTALE
+  if (same)
+    result = raw_syscall(__NR_mount_setattr, tree, as_arg(""), kAtEmptyPath | kAtRecursive,
+                         as_arg(&attr), sizeof attr);
   if (result >= 0)
     result = raw_syscall(__NR_move_mount, tree, as_arg(""), kAtFdCwd, as_arg(path),
                          MOVE_MOUNT_F_EMPTY_PATH);
@@ -46,7 +55,7 @@ long bind_by_path(const char* source, const char* path, std::uint64_t attributes
 
 long make_file(const char* path) noexcept {
   const long fd = raw_syscall(__NR_openat, kAtFdCwd, as_arg(path),
-                              O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0644);
+                              O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0444);
   return fd < 0 ? fd : raw_syscall(__NR_close, fd);
 }
 
@@ -55,7 +64,8 @@ long apply(const Received& received, const FsOp& op, unsigned& next_fd) noexcept
   const char* source = received.text(op.source);
   switch (op.kind) {
     case FsOpKind::kDirectory:
-      return raw_syscall(__NR_mkdirat, kAtFdCwd, as_arg(path), 0755);
+      // Unwritable also where it lies in /tmp, on the way to a handler there.
+      return raw_syscall(__NR_mkdirat, kAtFdCwd, as_arg(path), 0555);
     case FsOpKind::kFile:
       return make_file(path);
     case FsOpKind::kSymlink:
@@ -65,7 +75,7 @@ long apply(const Received& received, const FsOp& op, unsigned& next_fd) noexcept
       return raw_syscall(__NR_move_mount, received.mount_fds[next_fd++], as_arg(""), kAtFdCwd,
                          as_arg(path), MOVE_MOUNT_F_EMPTY_PATH);
     case FsOpKind::kBind:
-      return bind_by_path(source, path, op.attributes);
+      return bind_by_path(source, path, op);
     case FsOpKind::kTmpfs:
       return mount_filesystem("tmpfs", path, op.flags, source);
     case FsOpKind::kProc:
@@ -107,19 +117,37 @@ void become_slot_user(const Received& received) noexcept {
   check(raw_syscall(__NR_setresuid, plan.uid, plan.uid, plan.uid), SetupStep::kCredentials, 2);
 }
 
+static long write_file(const char* path, const char* text) noexcept {
+  const long fd = raw_syscall(__NR_openat, kAtFdCwd, as_arg(path), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return fd;
+  const long written = raw_syscall(__NR_write, fd, as_arg(text), length(text));
+  raw_syscall(__NR_close, fd);
+  return written;
+}
+
+// Limits of our own user namespace. What is made inside is charged to its creator as well, so that
+// without these one sandbox could use up the inotify instances of the host's root. And no user
+// namespace can be made in this one, whatever the filter lets through. Not a step that can fail: in
+// a container /proc/sys is read-only, and the filter of strict stands before all three.
+static void limit_own_namespace() noexcept {
+  write_file("/proc/sys/user/max_user_namespaces", "0");
+  write_file("/proc/sys/user/max_inotify_instances", "16");
+  write_file("/proc/sys/user/max_inotify_watches", "4096");
+}
+
 // The cgroup namespace is entered here rather than by clone3: clone3 would root it at the
 // supervisor's cgroup and so tell its path. The time namespace takes our children in, and its
 // offsets can be written only until then.
 void enter_own_namespaces(const Received& received) noexcept {
   const LaunchPlan& plan = *received.plan;
   check(raw_syscall(__NR_unshare, long(plan.unshare_flags)), SetupStep::kNamespaces);
-  const char* offsets = received.text(plan.time_offsets);
-  if (offsets == nullptr) return;
-  const long fd = check(
-      raw_syscall(__NR_openat, kAtFdCwd, as_arg("/proc/self/timens_offsets"), O_WRONLY | O_CLOEXEC),
-      SetupStep::kTimeOffsets, 0);
-  check(raw_syscall(__NR_write, fd, as_arg(offsets), length(offsets)), SetupStep::kTimeOffsets, 1);
-  raw_syscall(__NR_close, fd);
+  if (const char* offsets = received.text(plan.time_offsets); offsets != nullptr)
+    check(write_file("/proc/self/timens_offsets", offsets), SetupStep::kTimeOffsets);
+  // When memory runs out, a handler goes before anything of the host. By the init, which has its
+  // own memory: the kernel gives the score to everybody who shares it.
+  check(write_file("/proc/self/oom_score_adj", received.text(plan.oom_score_adj)),
+        SetupStep::kOomScore);
+  limit_own_namespace();
 }
 
 void build_root(const Received& received) noexcept {
@@ -127,6 +155,7 @@ void build_root(const Received& received) noexcept {
   // Nothing that we mount may travel to the host, nothing of the host's may arrive here.
   check(raw_syscall(__NR_mount, 0, as_arg("/"), 0, MS_REC | MS_PRIVATE, 0),
         SetupStep::kMountPropagation);
+  raw_syscall(__NR_umask, 022);  // The supervisor's own would shape what we make.
   mount_new_root(received);
   unsigned next_fd = 0;
   const FsOp* ops = received.array<FsOp>(plan.fs_ops);
@@ -164,7 +193,6 @@ void normalise_process(const Received& received) noexcept {
   if (is_on(plan, kSwitchKeyring))
     keyring = raw_syscall(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
   if (keyring < 0 && keyring != -38) fail(SetupStep::kKeyring, 0, keyring);
-  raw_syscall(__NR_umask, 022);
   const int priority = 0;  // struct sched_param
   const long scheduled =
       raw_syscall(__NR_sched_setscheduler, 0, /*SCHED_OTHER=*/0, as_arg(&priority));

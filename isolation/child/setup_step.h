@@ -42,6 +42,7 @@ enum class SetupStep : std::uint16_t {
   kCredentials,  // index: 0 setgroups, 1 setresgid, 2 setresuid
   kNamespaces,
   kTimeOffsets,
+  kOomScore,
   kMountPropagation,
   kRootMount,
   kFsOp,  // index: which operation of the plan's list

@@ -2,18 +2,23 @@
 //
 // Wires the rooms together: policy, host, plan, launcher, service, front end. Nothing is decided
 // here but what is printed where: stdout belongs to data, stderr to people.
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
-#include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "isolation/launcher.h"
+#include "line_writer.h"
 #include "options.h"
 #include "policies/policy_json.h"
 #include "policy_search.h"
@@ -34,16 +39,30 @@ bool use_colour() {
   return (no_color == nullptr || *no_color == '\0') && ::isatty(STDERR_FILENO) == 1;
 }
 
-void complain(std::string_view message) {
-  static const bool colour = use_colour();
-  std::cerr << (colour ? "\x1b[1mfnrun-supervise:\x1b[0m " : "fnrun-supervise: ") << message
-            << '\n';
+// What this command says to people, on stderr.
+class Voice {
+ public:
+  void say(std::string_view line) { lines_.write(line); }
+  void complain(std::string_view message) {
+    say((colour_ ? "\x1b[1mfnrun-supervise:\x1b[0m " : "fnrun-supervise: ") + std::string(message));
+  }
+
+ private:
+  bool colour_ = use_colour();
+  LineWriter lines_{STDERR_FILENO};
+};
+
+// A program started with a closed stdin, stdout or stderr would give that number to the next thing
+// it opens, and then write its messages there.
+void fill_closed_stdio() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0) (void)!::open("/dev/null", O_RDWR);
 }
 
-int setup_failed(const isolation::SetupError& error) {
+int setup_failed(Voice& voice, const isolation::SetupError& error) {
   supervisor::Evidence evidence;
   evidence.setup = error;
-  complain(supervisor::describe(supervisor::Outcome::kSetupFailed, evidence));
+  voice.complain(supervisor::describe(supervisor::Outcome::kSetupFailed, evidence));
   return supervisor::exit_code(supervisor::Outcome::kSetupFailed, evidence);
 }
 
@@ -59,19 +78,28 @@ void apply(const Options& options, policies::Policy& policy) {
   }
 }
 
-// The command's own stdin and stdout. Copies: the channel closes what it has.
-protocol::ErrorOr<protocol::Channel> open_stream(asio::io_context& context) {
-  return protocol::Channel::adopt(context.get_executor(), ::dup(STDIN_FILENO),
-                                  ::dup(STDOUT_FILENO));
+// Non-blocking is a property of the open file description, which a pipe or terminal shares with
+// whoever else has it; so it is opened anew where that can be done. 16: out of the way of stdio.
+int own_description(int fd, int flags) {
+  struct stat info {};
+  if (::fstat(fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode))) {
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    const int own = ::open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (own >= 0) return own;
+  }
+  return ::fcntl(fd, F_DUPFD_CLOEXEC, 16);
 }
 
-supervisor::LogSink log_sink(bool quiet) {
+protocol::ErrorOr<protocol::Channel> open_stream(asio::io_context& context) {
+  return protocol::Channel::adopt(context.get_executor(), own_description(STDIN_FILENO, O_RDONLY),
+                                  own_description(STDOUT_FILENO, O_WRONLY));
+}
+
+supervisor::LogSink log_sink(Voice& voice, bool quiet) {
   if (quiet) return {};
-  return [](std::uint64_t call, std::string_view line) {
-    if (call == 0)
-      std::cerr << "[handler] " << line << '\n';
-    else
-      std::cerr << "[handler " << call << "] " << line << '\n';
+  return [&voice](std::uint64_t call, std::string_view line) {
+    const std::string tag = call == 0 ? "[handler] " : "[handler " + std::to_string(call) + "] ";
+    voice.say(tag + std::string(line));
   };
 }
 
@@ -121,38 +149,32 @@ class StopSignals {
   int received_ = 0;
 };
 
-int run(const Options& options, isolation::Launcher& launcher,
-        std::shared_ptr<const isolation::Plan> plan) {
-  std::ofstream report_file;
-  if (!options.report_file.empty()) {
-    report_file.open(options.report_file, std::ios::app);
-    if (!report_file) {
-      complain("cannot write the report to " + options.report_file);
-      return kExitUsage;
-    }
+// The report file, appended to: whatever the lines are for, a slow reader of a pipe is not waited
+// for.
+class ReportFile {
+ public:
+  // O_NONBLOCK: opening a named pipe that nobody reads must fail, not wait.
+  explicit ReportFile(const std::string& path)
+      : fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644)) {
+    if (fd_) lines_.emplace(fd_.get());
   }
-  supervisor::FrontEndOptions front_end;
-  front_end.request_max = static_cast<std::size_t>(plan->policy.limits.request_max.bytes);
-  front_end.exit_by_status = options.protocol == supervisor::HandlerProtocol::kExec;
-  front_end.answer_errors = options.answer_errors;
-  front_end.complain = complain;
-  if (report_file.is_open())
-    front_end.on_report = [&](const supervisor::InvocationReport& report) {
-      report_file << supervisor::to_json(report)
-                  << std::endl;  // Flushed: we may be killed any time.
-    };
+  [[nodiscard]] bool is_open() const { return lines_.has_value(); }
+  void write(const supervisor::InvocationReport& report) {
+    lines_->write(supervisor::to_json(report));
+  }
+  [[nodiscard]] std::size_t lost() const { return lines_->lost(); }
 
-  asio::io_context context(1);
-  supervisor::Service service(context.get_executor(), launcher, plan,
-                              {.protocol = options.protocol,
-                               .policy_name = options.policy,
-                               .env = options.env,
-                               .log = log_sink(options.quiet)});
-  if (auto warm = service.warm_up(); !warm) return setup_failed(warm.error());
+ private:
+  isolation::UniqueFd fd_;
+  std::optional<LineWriter> lines_;
+};
+
+int serve_stdio(Voice& voice, const Options& options, supervisor::Service& service,
+                asio::io_context& context, supervisor::FrontEndOptions front_end) {
   auto stream = open_stream(context);
   if (!stream) {
-    complain("stdin or stdout cannot be used: " + stream.error().to_string());
-    return kExitUsage;
+    voice.complain("stdin or stdout cannot be used: " + stream.error().to_string());
+    return supervisor::kExitOutputFailed;
   }
   StopSignals signals(context, service, *stream);
   int code = 0;
@@ -164,63 +186,104 @@ int run(const Options& options, isolation::Launcher& launcher,
                    signals.forget();
                  });
   context.run();
-  if (report_file.is_open() && !report_file)
-    complain("the report in " + options.report_file + " is not complete");
   return signals.received() != 0 ? 128 + signals.received() : code;
 }
 
-int supervise(const Options& options) {
+int run(Voice& voice, const Options& options, isolation::Launcher& launcher,
+        std::shared_ptr<const isolation::Plan> plan) {
+  std::optional<ReportFile> reports;
+  if (!options.report_file.empty() && !reports.emplace(options.report_file).is_open()) {
+    voice.complain("cannot write the report to " + options.report_file + ": " +
+                   ::strerrordesc_np(errno));
+    return kExitUsage;
+  }
+  supervisor::FrontEndOptions front_end;
+  front_end.request_max = static_cast<std::size_t>(plan->policy.limits.request_max.bytes);
+  front_end.exit_by_status = options.protocol == supervisor::HandlerProtocol::kExec;
+  front_end.answer_errors = options.answer_errors;
+  front_end.complain = [&](std::string_view message) { voice.complain(message); };
+  front_end.on_report = [&](const supervisor::InvocationReport& report) {
+    if (reports) reports->write(report);
+  };
+  asio::io_context context(1);
+  supervisor::Service service(context.get_executor(), launcher, plan,
+                              {.protocol = options.protocol,
+                               .policy_name = options.policy,
+                               .env = options.env,
+                               .log = log_sink(voice, options.quiet)});
+  if (auto warm = service.warm_up(); !warm) {
+    front_end.on_report(service.refuse(supervisor::Cause::kSetup, warm.error()).report);
+    return setup_failed(voice, warm.error());
+  }
+  const int code = serve_stdio(voice, options, service, context, std::move(front_end));
+  if (reports && reports->lost() != 0)
+    voice.complain(std::to_string(reports->lost()) + " reports could not be written to " +
+                   options.report_file);
+  return code;
+}
+
+int check_policy_alone(Voice& voice, const Options& options, const policies::Policy& policy) {
+  if (auto filter = isolation::compile_seccomp(policy.seccomp); !filter) {
+    voice.complain(options.policy + ": " + filter.error().to_string());
+    return kExitBadPolicy;
+  }
+  std::cout << "policy " << options.policy << ": ok\n";
+  return 0;
+}
+
+int supervise(Voice& voice, const Options& options) {
   auto policy = policies::load_policy(options.policy, policy_search_path());
   if (!policy) {
-    complain(policy.error().to_string());
+    voice.complain(policy.error().to_string());
     return kExitBadPolicy;
   }
   apply(options, *policy);
   const auto host = isolation::probe_host(options.uid_range);
-  if (!host) return setup_failed(host.error());
-  if (options.handler.empty()) {  // --check of a policy alone
-    if (auto filter = isolation::compile_seccomp(policy->seccomp); !filter) {
-      complain(filter.error().to_string());
-      return kExitBadPolicy;
-    }
-    std::cout << "policy " << options.policy << ": ok\n";
-    return 0;
+  if (!host) return setup_failed(voice, host.error());
+  if (options.uid_range && !host->privileged) {
+    voice.complain(
+        "--uid-range is for a privileged supervisor; this one's sandboxes run as your own uid");
+    return kExitUsage;
   }
-  const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): before any thread
+  if (options.handler.empty()) return check_policy_alone(voice, options, *policy);
+  const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nobody sets it
   auto handler =
       isolation::find_handler(options.handler, *policy, path != nullptr ? path : "", *host);
-  if (!handler) return setup_failed(handler.error());
+  if (!handler) return setup_failed(voice, handler.error());
   auto plan = isolation::compile(*policy, *host, std::move(*handler));
   if (!plan && plan.error().step == isolation::SetupStep::kPolicy) {
-    complain(options.policy + ": " + plan.error().to_string());
+    voice.complain(options.policy + ": " + plan.error().to_string());
     return kExitBadPolicy;
   }
-  if (!plan) return setup_failed(plan.error());
+  if (!plan) return setup_failed(voice, plan.error());
   if (options.explain) {
     std::cout << plan->explain();
     return 0;
   }
   if (!options.quiet)
-    for (const auto& [layer, why] : plan->degraded) complain("degraded: " + layer + ": " + why);
+    for (const auto& [layer, why] : plan->degraded)
+      voice.complain("degraded: " + layer + ": " + why);
   if (options.check) {
     std::cout << "policy " << options.policy << " with " << plan->handler.path << ": ok\n";
     return 0;
   }
   auto launcher = isolation::Launcher::make(*host);
-  if (!launcher) return setup_failed(launcher.error());
-  return run(options, *launcher, std::make_shared<const isolation::Plan>(std::move(*plan)));
+  if (!launcher) return setup_failed(voice, launcher.error());
+  return run(voice, options, *launcher, std::make_shared<const isolation::Plan>(std::move(*plan)));
 }
 
 }  // namespace
 }  // namespace fnrun::tools
 
 int main(int argc, char** argv) {
+  fnrun::tools::fill_closed_stdio();
   try {
     const auto parsed = fnrun::tools::parse_command_line(argc, argv);
     if (const int* code = std::get_if<int>(&parsed)) return *code;
-    return fnrun::tools::supervise(std::get<fnrun::tools::Options>(parsed));
+    fnrun::tools::Voice voice;
+    return fnrun::tools::supervise(voice, std::get<fnrun::tools::Options>(parsed));
   } catch (const std::exception& failure) {
-    fnrun::tools::complain(std::string("out of resources: ") + failure.what());
+    std::cerr << "fnrun-supervise: out of resources: " << failure.what() << '\n';
     return 125;
   }
 }

@@ -8,6 +8,8 @@
 #include <iostream>
 #include <map>
 
+#include "policies/policy_check.h"
+
 namespace fnrun::tools {
 namespace {
 
@@ -28,7 +30,8 @@ constexpr const char* kFooter =
     "the\n"
     "protocol; 78 bad policy; 124 timed out; 125 no sandbox could be made; 126 handler not "
     "executable;\n"
-    "127 handler not found; 128+n killed by signal n (159: a forbidden system call).";
+    "127 handler not found; 128+n killed by signal n (159: a forbidden system call), or stopped by "
+    "it.";
 
 template <class T>
 std::optional<T> number(std::string_view text) {
@@ -43,16 +46,17 @@ std::chrono::milliseconds parse_duration(const std::string& text) {
   const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
   const auto value = number<std::uint32_t>(std::string_view(text).substr(0, digits));
   static const std::map<std::string, std::uint32_t> kUnits{
-      {"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60'000}};
+      {"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60'000}, {"h", 3'600'000}};
   const auto unit = kUnits.find(text.substr(digits));
   constexpr std::uint64_t kDayMs = 24ULL * 60 * 60 * 1000;
   if (!value || unit == kUnits.end() || *value == 0 ||
       std::uint64_t{*value} * unit->second > kDayMs)
-    throw CLI::ValidationError("--timeout",
-                               "'" + text + "' is no time; write 250ms, 2s or 1m, at most a day");
+    throw CLI::ValidationError(
+        "--timeout", "'" + text + "' is no time; write 250ms, 2s, 1m or 1h, at most a day");
   return std::chrono::milliseconds(std::uint64_t{*value} * unit->second);
 }
 
+// The rules are those of a policy file's paths and variables.
 policies::ReadOnlyPath parse_bind(const std::string& text) {
   const auto colon = text.find(':');
   const std::string source = text.substr(0, colon);
@@ -65,31 +69,25 @@ policies::ReadOnlyPath parse_bind(const std::string& text) {
                     ? std::filesystem::absolute(source).lexically_normal().string()
                     : text.substr(colon + 1);
   if (path.target.size() > 1 && path.target.ends_with('/')) path.target.pop_back();
-  const std::filesystem::path target(path.target);
-  if (!target.is_absolute() || target.lexically_normal() != target || path.target == "/")
-    throw CLI::ValidationError("--bind", "'" + path.target + "' is no absolute path without '..'");
-  const auto is_own = [&](const std::string& own) {
-    return path.target == own || path.target.starts_with(own + "/");
-  };
-  if (is_own("/dev") || is_own("/proc") || path.target == "/tmp")
-    throw CLI::ValidationError("--bind", path.target + " is the sandbox's own");
+  if (const auto fault = policies::source_fault(path.source); !fault.empty())
+    throw CLI::ValidationError("--bind", "the path on the host, " + path.source + ", " + fault);
+  if (const auto fault = policies::target_fault(path.target); !fault.empty())
+    throw CLI::ValidationError("--bind", "the path inside, " + path.target + ", " + fault +
+                                             "; SRC:DST gives it another place");
   path.why = "--bind on the command line";
   return path;
 }
 
 protocol::EnvVar parse_variable(const std::string& text) {
   const auto equals = text.find('=');
-  if (equals == std::string::npos || equals == 0)
+  if (equals == std::string::npos)
     throw CLI::ValidationError("--env", "'" + text + "' is not NAME=VALUE");
   protocol::EnvVar variable{text.substr(0, equals), text.substr(equals + 1)};
-  const auto& name = variable.name;
-  const auto fits = [](char c) {
-    return c == '_' || std::isalnum(static_cast<unsigned char>(c)) != 0;
-  };
-  if (!std::all_of(name.begin(), name.end(), fits) ||
-      std::isdigit(static_cast<unsigned char>(name[0])) != 0)
-    throw CLI::ValidationError("--env",
-                               "'" + name + "' is no name: letters, digits and _, no digit first");
+  if (const auto fault = policies::variable_name_fault(variable.name); !fault.empty())
+    throw CLI::ValidationError("--env", "'" + variable.name + "': " + fault);
+  if (variable.value.size() > policies::kVariableMax)
+    throw CLI::ValidationError("--env", variable.name + " is longer than " +
+                                            std::to_string(policies::kVariableMax) + " bytes");
   return variable;
 }
 
@@ -129,12 +127,12 @@ void declare(CLI::App& app, Options& options) {
          "how the handler is spoken to: fnrun (default): the fnrun protocol; lines: a line in, a "
          "line out; "
          "exec: a new process for each event, data on stdin, answer on stdout")
-      ->check(CLI::IsMember({"fnrun", "lines", "exec"}))
+      ->check(CLI::IsMember({"fnrun", "lines", "exec"}).description(""))
       ->type_name("fnrun|lines|exec");
   app.add_option_function<std::string>(
          "--on-error", [&](const std::string& what) { options.answer_errors = what == "result"; },
          "after a failed call: exit (default), or answer with a result that says so and go on")
-      ->check(CLI::IsMember({"exit", "result"}))
+      ->check(CLI::IsMember({"exit", "result"}).description(""))
       ->type_name("exit|result");
   app.add_option_function<std::string>(
          "--timeout", [&](const std::string& text) { options.timeout = parse_duration(text); },
