@@ -72,11 +72,9 @@ bool read(std::string_view bytes, EnvVar& out, std::size_t& fields) {
 }
 
 ErrorOr<std::chrono::nanoseconds> to_duration(const Timestamp& stop) {
-  constexpr std::int64_t kSecondsMax = std::numeric_limits<std::int64_t>::max() / kNanosPerSecond;
-  if (stop.nanos < 0 || stop.nanos >= kNanosPerSecond || stop.seconds >= kSecondsMax ||
-      stop.seconds <= -kSecondsMax)
-    return invalid("a stop time out of range");
-  return std::chrono::nanoseconds(stop.seconds * kNanosPerSecond + stop.nanos);
+  const auto since_epoch = wire::timestamp_to_duration(stop.seconds, stop.nanos);
+  if (!since_epoch) return invalid("a stop time out of range");
+  return *since_epoch;
 }
 
 std::string encode_env(const EnvVar& variable) {

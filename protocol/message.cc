@@ -166,16 +166,10 @@ ErrorOr<ExecutionContext> parse_execution_context(std::string_view body) {
     return parsed.error();
   if (!message.has_stoptime()) return invalid("no stop time");
   const auto& stop = message.stoptime();
-  if (stop.nanos() < 0 || stop.nanos() >= kNanosPerSecond)
-    return invalid("a stop time out of range");
-  // Narrower than Timestamp's own range: a count of nanoseconds in 64 bits ends in 2262 and begins
-  // in 1677. What lies beyond (Go's zero time, year 9999) means "long ago" and "never", and is kept
-  // so.
-  constexpr std::int64_t kSecondsMax =
-      std::numeric_limits<std::int64_t>::max() / kNanosPerSecond - 1;
-  const std::int64_t seconds = std::clamp<std::int64_t>(stop.seconds(), -kSecondsMax, kSecondsMax);
+  const auto since_epoch = wire::timestamp_to_duration(stop.seconds(), stop.nanos());
+  if (!since_epoch) return invalid("a stop time out of range");
   ExecutionContext context;
-  context.stop_time += std::chrono::nanoseconds(seconds * kNanosPerSecond + stop.nanos());
+  context.stop_time += *since_epoch;
   for (auto& variable : *message.mutable_envvars())
     context.env_vars.push_back(
         {std::move(*variable.mutable_name()), std::move(*variable.mutable_value())});

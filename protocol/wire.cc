@@ -1,7 +1,9 @@
 // protobuf's wire format by hand: what it reads and what it refuses is protobuf's own choice.
 #include "protocol/wire.h"
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
 namespace fnrun::protocol::wire {
 namespace {
@@ -61,6 +63,15 @@ void append_number(std::string& out, std::uint32_t number, std::uint64_t value) 
   if (value == 0) return;
   append_tag(out, number, Type::kVarint);
   append_varint(out, value);
+}
+
+std::optional<std::chrono::nanoseconds> timestamp_to_duration(std::int64_t seconds,
+                                                              std::int32_t nanos) noexcept {
+  constexpr std::int64_t kPerSecond = 1'000'000'000;
+  constexpr std::int64_t kSecondsMax = std::numeric_limits<std::int64_t>::max() / kPerSecond - 1;
+  if (nanos < 0 || nanos >= kPerSecond) return std::nullopt;
+  return std::chrono::nanoseconds(std::clamp(seconds, -kSecondsMax, kSecondsMax) * kPerSecond +
+                                  nanos);
 }
 
 bool is_utf8(std::string_view text) noexcept {

@@ -5,8 +5,10 @@
 // together). Values and views: a Reader borrows its bytes. Any thread.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,6 +32,13 @@ void append_number(std::string& out, std::uint32_t number, std::uint64_t value);
 
 // As proto3 demands of `string`: no surrogates, no overlong forms, nothing past U+10FFFF.
 [[nodiscard]] bool is_utf8(std::string_view text) noexcept;
+
+// A google.protobuf.Timestamp as a count of nanoseconds; nothing where nanos is not one. Narrower
+// than Timestamp's own range: 64 bits of nanoseconds end in 2262 and begin in 1677. What lies
+// beyond (Go's zero time, year 9999) means "long ago" and "never", and becomes the nearest that
+// there is.
+[[nodiscard]] std::optional<std::chrono::nanoseconds> timestamp_to_duration(
+    std::int64_t seconds, std::int32_t nanos) noexcept;
 
 struct Field {
   std::uint32_t number = 0;

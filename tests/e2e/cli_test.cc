@@ -312,9 +312,12 @@ TEST_F(Words, ColourNeedsATerminalAndNoNoColor) {
 
 TEST_F(View, BoundFileIsThereReadOnlyAndNotOtherwise) {
   const std::string file = temp.file("shown", "of the host", 0666);
-  const Strings show{"sh", "-c", "cat " + file};
-  EXPECT_NE(run(supervise({"--protocol", "exec"}, show)).out, "of the host");
-  EXPECT_EQ(run(supervise({"--protocol", "exec", "--bind", file}, show)).out, "of the host");
+  EXPECT_NE(run(supervise({"--protocol", "exec"}, {"cat", file})).out, "of the host");
+  // The rules are those of policy files: /tmp, /proc and /dev inside are the sandbox's own, and the
+  // host's /proc and / are not shown.
+  for (const std::string& bad :
+       {file, std::string("/proc:/x"), std::string("/:/x"), file + ":/x//y"})
+    EXPECT_EQ(run(supervise({"--protocol", "exec", "--bind", bad}, {"true"})).code, 2) << bad;
   const Strings elsewhere{"--protocol", "exec", "--bind", file + ":/data/here"};
   EXPECT_EQ(run(supervise(elsewhere, {"cat", "/data/here"})).out, "of the host");
   const Strings write{"sh", "-c", "echo changed > /data/here || echo refused"};
