@@ -271,6 +271,22 @@ TEST_F(SeccompStrict, OptionsOfPrctlFcntlAndPrlimitAreTheListedOnes) {
   }
 }
 
+// The init has the handler's uid: one that was made idle would not get the CPU to die when it is
+// killed, and with it the sandbox. 0 is the caller; a pid is cut to 32 bits by the kernel.
+TEST_F(SeccompStrict, NobodyCanMakeTheInitIdle) {
+  for (const char* call : {"sched_setscheduler", "sched_setparam", "sched_setattr"}) {
+    EXPECT_EQ(compat.ask(call, {0}), SECCOMP_RET_ALLOW) << call;
+    for (const std::uint64_t pid : {1ULL, 2ULL, 0x1'0000'0001ULL})
+      for (const Profile* profile : {&strict, &compat, &paranoid})
+        EXPECT_NE(profile->ask(call, {pid}), SECCOMP_RET_ALLOW) << call << " " << pid;
+  }
+  EXPECT_EQ(compat.ask("setpriority", {0, 0}), SECCOMP_RET_ALLOW);
+  for (const auto& [which, who] :
+       {std::pair{0ULL, 1ULL}, std::pair{1ULL, 0ULL}, std::pair{2ULL, 0ULL}})
+    for (const Profile* profile : {&strict, &compat, &paranoid})
+      EXPECT_NE(profile->ask("setpriority", {which, who}), SECCOMP_RET_ALLOW);
+}
+
 TEST_F(SeccompStrict, TripwiresKillUnderEveryShippedPolicy) {
   for (const Profile* profile : {&strict, &compat, &paranoid})
     for (const char* call : {"ptrace", "process_vm_writev", "mount", "umount2", "setns", "bpf",
