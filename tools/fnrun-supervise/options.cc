@@ -24,14 +24,11 @@ constexpr const char* kFooter =
     "  seq 3 | fnrun-supervise --lines --protocol lines -- ./greeter.sh\n"
     "  fnrun-supervise --explain -- ./greeter\n"
     "\n"
-    "Exit codes: 0 the handler answered, whatever its status (with --protocol exec: the handler's "
-    "own\n"
-    "exit code); 2 usage; 65 event too large; 70 crashed; 74 output failed; 75 stopped; 76 not "
-    "the\n"
-    "protocol; 78 bad policy; 124 timed out; 125 no sandbox could be made; 126 handler not "
-    "executable;\n"
-    "127 handler not found; 128+n killed by signal n (159: a forbidden system call), or stopped by "
-    "it.";
+    "Exit codes: 0 the handler answered, whatever its status (one event with --protocol exec: the\n"
+    "handler's own exit code); 2 usage; 65 event too large, or none for this handler; 70 crashed;\n"
+    "74 output failed; 76 not the protocol; 78 bad policy; 124 timed out; 125 no sandbox could be\n"
+    "made; 126 handler not executable; 127 handler not found; 128+n killed by signal n (159: a\n"
+    "forbidden system call), or stopped by it.";
 
 template <class T>
 std::optional<T> number(std::string_view text) {
