@@ -171,6 +171,15 @@ std::string subject_of(const Plan& plan, const child::Report& report) {
   }
 }
 
+// One report, without waiting. ECONNRESET comes once, before what the other side had still to say,
+// when it ended without reading all of ours.
+ssize_t receive_report(int control, child::Report& report) {
+  for (;;) {
+    const ssize_t size = ::recv(control, &report, sizeof report, MSG_DONTWAIT);
+    if (size >= 0 || (errno != EINTR && errno != ECONNRESET)) return size;
+  }
+}
+
 // Waits for the init's word. End of file means only that it is gone: killed before it could say.
 Result<void> await_start(int control, const Plan& plan,
                          std::chrono::steady_clock::time_point limit) {
@@ -184,21 +193,24 @@ Result<void> await_start(int control, const Plan& plan,
     if (ready < 0 && errno != EINTR) return error_at(SetupStep::kControlSocket, "poll");
     if (ready <= 0) continue;
     child::Report report{};
-    const ssize_t size = ::recv(control, &report, sizeof report, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    const ssize_t size = receive_report(control, report);
+    if (size < 0 && errno == EAGAIN) continue;
     if (size != sizeof report) return error_at(SetupStep::kKilledBeforeExec, "", 0);
     if (report.kind == child::ReportKind::kStarted) return {};
     return SetupError{report.step, report.index, report.os_errno, subject_of(plan, report)};
   }
 }
 
-// A child that failed early makes our own next step fail too; its word is the better one.
-SetupError prefer_report(int control, const Plan& plan, SetupError ours) {
+// A child that failed early makes our own next step fail too; its word, or its death, says more.
+SetupError prefer_report(const Sandbox& sandbox, const Plan& plan, SetupError ours) {
+  if (ours.step != SetupStep::kIdMap && ours.step != SetupStep::kSendPlan) return ours;
   child::Report report{};
-  if (::recv(control, &report, sizeof report, MSG_DONTWAIT) != sizeof report ||
-      report.kind != child::ReportKind::kFailed)
-    return ours;
-  return {report.step, report.index, report.os_errno, subject_of(plan, report)};
+  if (receive_report(sandbox.control_fd(), report) == sizeof report &&
+      report.kind == child::ReportKind::kFailed)
+    return {report.step, report.index, report.os_errno, subject_of(plan, report)};
+  pollfd gone{sandbox.pidfd(), POLLIN, 0};
+  if (::poll(&gone, 1, 0) == 1) return error_at(SetupStep::kKilledBeforeExec, "", 0);
+  return ours;
 }
 
 }  // namespace
@@ -289,7 +301,7 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
   }();
   sandbox.start_time_ = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::steady_clock::now() - began);
-  if (!started) return prefer_report(sandbox.control_.get(), plan, started.error());
+  if (!started) return prefer_report(sandbox, plan, started.error());
   return sandbox;
 }
 

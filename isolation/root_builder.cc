@@ -132,6 +132,11 @@ Result<void> RootBuilder::mount(std::string target, const std::string& source,
   if (const RootEntry* cover = covering_mount(target)) {
     struct stat there {};
     const std::string point = cover->source + target.substr(cover->path.size() + 1);
+    // An absolute link on the way would lead the init into the old root, and the mount with it.
+    if (const std::string real_point = canonical(point); !real_point.empty() && real_point != point)
+      return source_error(index, ELOOP,
+                          "mount point " + target + " passes through a link of the host's " +
+                              cover->source + "; name the real place");
     if (::stat(point.c_str(), &there) != 0 || S_ISDIR(there.st_mode) != directory)
       return source_error(index, ENOENT,
                           "mount point " + target + " lies in the read-only " + cover->source +

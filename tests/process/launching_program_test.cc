@@ -21,11 +21,11 @@ std::string line_of(const std::filesystem::path& file) {
 
 class LaunchingProgram : public SandboxTest {
  protected:
-  // Our child that calls itself so, or 0.
-  static pid_t child_named(const std::string& name) {
+  // Our child that was started in this role, or 0.
+  static pid_t child_named(const std::string& role) {
     std::ifstream children("/proc/self/task/" + std::to_string(::gettid()) + "/children");
     for (pid_t pid = 0; children >> pid;)
-      if (line_of("/proc/" + std::to_string(pid) + "/comm") == name) return pid;
+      if (line_of("/proc/" + std::to_string(pid) + "/cmdline").starts_with(role)) return pid;
     return 0;
   }
 };
@@ -46,13 +46,13 @@ TEST_F(LaunchingProgram, LaunchesLeaveTheSupervisorsOomScoreAlone) {
 TEST_F(LaunchingProgram, KilledJanitorIsReplacedWithTheNextSandbox) {
   if (host.cgroup_dir.empty())
     GTEST_SKIP() << "no janitor without a cgroup: " << host.no_cgroup_because;
-  const pid_t janitor = child_named("fnrun-janitor");
+  const pid_t janitor = child_named("janitor");
   ASSERT_NE(janitor, 0);
   const isolation::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, janitor, 0)));
   ASSERT_EQ(::kill(janitor, SIGKILL), 0);
   ASSERT_TRUE(wait_readable(pidfd.get()));
   EXPECT_EQ(run(actor({"echo"})).out, "");
-  const pid_t next = child_named("fnrun-janitor");
+  const pid_t next = child_named("janitor");
   EXPECT_NE(next, 0);
   EXPECT_NE(next, janitor);
 }
@@ -61,11 +61,11 @@ TEST_F(LaunchingProgram, KilledJanitorIsReplacedWithTheNextSandbox) {
 TEST_F(LaunchingProgram, StoppedJanitorDoesNotHoldUpTheEnd) {
   if (host.cgroup_dir.empty())
     GTEST_SKIP() << "no janitor without a cgroup: " << host.no_cgroup_because;
-  const pid_t janitor = child_named("fnrun-janitor");
+  const pid_t janitor = child_named("janitor");
   ASSERT_NE(janitor, 0);
   ASSERT_EQ(::kill(janitor, SIGSTOP), 0);
   launcher.reset();
-  EXPECT_EQ(child_named("fnrun-janitor"), 0);
+  EXPECT_EQ(child_named("janitor"), 0);
 }
 
 }  // namespace
