@@ -1,9 +1,11 @@
 // What a launch does to the program that launches, and what others can do to a supervisor: nothing.
 #include <gmock/gmock.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -28,6 +30,15 @@ class LaunchingProgram : public SandboxTest {
       if (line_of("/proc/" + std::to_string(pid) + "/cmdline").starts_with(role)) return pid;
     return 0;
   }
+  // A child's words appear a moment after its exec has let us go on, and nothing tells when.
+  static pid_t await_child_named(const std::string& role) {
+    const auto bound = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBoundMs);
+    for (;;) {
+      if (const pid_t pid = child_named(role); pid != 0) return pid;
+      if (std::chrono::steady_clock::now() > bound) return 0;
+      ::sched_yield();
+    }
+  }
 };
 
 // The kernel gives the OOM score to every process that shares the memory, and the child of a launch
@@ -46,13 +57,13 @@ TEST_F(LaunchingProgram, LaunchesLeaveTheSupervisorsOomScoreAlone) {
 TEST_F(LaunchingProgram, KilledJanitorIsReplacedWithTheNextSandbox) {
   if (host.cgroup_dir.empty())
     GTEST_SKIP() << "no janitor without a cgroup: " << host.no_cgroup_because;
-  const pid_t janitor = child_named("janitor");
+  const pid_t janitor = await_child_named("janitor");
   ASSERT_NE(janitor, 0);
   const isolation::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, janitor, 0)));
   ASSERT_EQ(::kill(janitor, SIGKILL), 0);
   ASSERT_TRUE(wait_readable(pidfd.get()));
   EXPECT_EQ(run(actor({"echo"})).out, "");
-  const pid_t next = child_named("janitor");
+  const pid_t next = await_child_named("janitor");
   EXPECT_NE(next, 0);
   EXPECT_NE(next, janitor);
 }
@@ -61,7 +72,7 @@ TEST_F(LaunchingProgram, KilledJanitorIsReplacedWithTheNextSandbox) {
 TEST_F(LaunchingProgram, StoppedJanitorDoesNotHoldUpTheEnd) {
   if (host.cgroup_dir.empty())
     GTEST_SKIP() << "no janitor without a cgroup: " << host.no_cgroup_because;
-  const pid_t janitor = child_named("janitor");
+  const pid_t janitor = await_child_named("janitor");
   ASSERT_NE(janitor, 0);
   ASSERT_EQ(::kill(janitor, SIGSTOP), 0);
   launcher.reset();
