@@ -119,4 +119,11 @@ Attempts::Staying Attempts::stay(const isolation::Plan& plan) {
   return staying;
 }
 
+std::string Attempts::held_by_tmp() {
+  constexpr std::string_view kTmp = "/tmp/";
+  const std::string way = handlers_dir();
+  if (!way.starts_with(kTmp)) return "";
+  return " " + way.substr(kTmp.size(), way.find('/', kTmp.size()) - kTmp.size());
+}
+
 }  // namespace fnrun::test

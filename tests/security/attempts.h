@@ -35,6 +35,9 @@ using Words = std::vector<std::string>;
 
 class Attempts : public SandboxTest {
  protected:
+  // What /tmp holds at the start: the first folder on the way to the handler, " name", when the
+  // build lies in the host's /tmp; else nothing.
+  [[nodiscard]] static std::string held_by_tmp();
   [[nodiscard]] std::string inside(const Words& words) { return verdict(run(attempt(words))); }
   // An attempt that stays, and the pid, seen from here, of its process; the init's is
   // sandbox.pid().
