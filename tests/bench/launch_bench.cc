@@ -8,9 +8,11 @@
 
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
@@ -136,7 +138,32 @@ std::vector<std::pair<std::string, std::string>> describe(const isolation::Plan&
           {"rounds", std::to_string(options.rounds)}};
 }
 
-int run(const Options& options) {
+// The handler where any uid can walk to it: the yardsticks bind it by path, as the sandbox's uid,
+// and a checkout may lie below a home of mode 0700. Not in /tmp, which they mount over.
+class WalkableCopy {
+ public:
+  explicit WalkableCopy(const std::string& file) {
+    std::string name = "/var/tmp/fnrun-bench-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
+    folder_ = name;
+    std::filesystem::permissions(folder_, std::filesystem::perms(0755));
+    std::filesystem::copy_file(file, path());
+  }
+  ~WalkableCopy() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  WalkableCopy(const WalkableCopy&) = delete;
+  WalkableCopy& operator=(const WalkableCopy&) = delete;
+  [[nodiscard]] std::string path() const { return (folder_ / "handler").string(); }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+int run(Options options) {
+  const WalkableCopy handler(options.handler);
+  options.handler = handler.path();
   const isolation::Plan plan = make_plan(options);
   const auto about = describe(plan, options);
   for (const auto& [name, value] : about) std::cout << name << ": " << value << '\n';
