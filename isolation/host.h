@@ -39,7 +39,7 @@ struct Host {
 };
 
 // Refuses hosts that cannot hold any sandbox: another machine than x86_64, Linux before 5.14, root
-// that may not change uids. Reads /proc, makes and removes one cgroup; leaves nothing behind.
+// that may not change uids. Reads /proc and asks; makes nothing.
 // `uids`: instead of the default range (see README.md, "One uid per slot").
 [[nodiscard]] Result<Host> probe_host(std::optional<UidRange> uids = std::nullopt);
 
