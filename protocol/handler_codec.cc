@@ -1,7 +1,6 @@
 // The handler's end of the messages, without protobuf.
 #include "protocol/handler_codec.h"
 
-#include <limits>
 #include <utility>
 
 #include "protocol/frame.h"
@@ -26,7 +25,6 @@ constexpr std::uint32_t kEnvValue = 2;
 constexpr std::uint32_t kTimestampSeconds = 1;
 constexpr std::uint32_t kTimestampNanos = 2;
 
-constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 constexpr int kInnerDepth = Reader::kDepthMax - 1;
 
 struct Timestamp {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/system/result.hpp>
-#include <limits>
 #include <map>
 #include <utility>
 
