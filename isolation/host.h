@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "isolation/cgroup/facts.h"
 #include "isolation/setup_error.h"
 
 namespace fnrun::isolation {
@@ -34,8 +35,8 @@ struct Host {
   bool time_namespace = false;
   unsigned last_capability = 0;
   bool core_dumps_piped = false;  // kernel.core_pattern names a program.
-  std::string cgroup_dir;         // Our own cgroup v2 directory, writable; "" if none.
-  std::string no_cgroup_because;  // Then: why.
+  CgroupFacts cgroup;
+  bool can_sample = true;  // What processes hold can be read in /proc, tree and all.
 };
 
 // Refuses hosts that cannot hold any sandbox: another machine than x86_64, Linux before 5.14, root
@@ -50,9 +51,6 @@ struct IdMapExtent {
   std::uint32_t count = 0;
 };
 [[nodiscard]] std::vector<IdMapExtent> parse_id_map(std::string_view text);
-// The directory of the cgroup v2 hierarchy's `own_path` (of /proc/self/cgroup's "0::" line) as
-// /proc/self/mountinfo shows it, or "".
-[[nodiscard]] std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgroups);
 [[nodiscard]] std::optional<UidRange> choose_uid_range(const std::vector<IdMapExtent>& map);
 // "6.1.0-50-amd64" -> {6, 1}; {0, 0} if it does not start so.
 [[nodiscard]] std::pair<int, int> parse_kernel_release(std::string_view release);

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 
+#include "isolation/cgroup/tree.h"
 #include "isolation/child/enter.h"
 #include "isolation/child/launch_plan.h"
 #include "isolation/plan_message.h"
@@ -201,15 +202,26 @@ Result<void> await_start(int control, const Plan& plan,
   }
 }
 
+// Why an init is gone that never said why, as far as its group's counters tell.
+SetupError killed_before_exec(const Sandbox& sandbox) {
+  if (sandbox.use().oom_kills.value_or(0) == 0)
+    return error_at(SetupStep::kKilledBeforeExec, "", 0);
+  return error_at(SetupStep::kCgroupLimit,
+                  "memory_max_bytes is too small for the handler to start: the kernel's OOM killer "
+                  "ended the sandbox",
+                  0);
+}
+
 // A child that failed early makes our own next step fail too; its word, or its death, says more.
 SetupError prefer_report(const Sandbox& sandbox, const Plan& plan, SetupError ours) {
+  if (ours.step == SetupStep::kKilledBeforeExec) return killed_before_exec(sandbox);
   if (ours.step != SetupStep::kIdMap && ours.step != SetupStep::kSendPlan) return ours;
   child::Report report{};
   if (receive_report(sandbox.control_fd(), report) == sizeof report &&
       report.kind == child::ReportKind::kFailed)
     return {report.step, report.index, report.os_errno, subject_of(plan, report)};
   pollfd gone{sandbox.pidfd(), POLLIN, 0};
-  if (::poll(&gone, 1, 0) == 1) return error_at(SetupStep::kKilledBeforeExec, "", 0);
+  if (::poll(&gone, 1, 0) == 1) return killed_before_exec(sandbox);
   return ours;
 }
 
@@ -220,6 +232,12 @@ struct Launcher::Shared {
   std::optional<UidLeases> uids;
   std::optional<CgroupTree> cgroups;
   std::mutex cgroup_mutex;
+
+  Result<Cgroup> make_cgroup(const Plan& plan) {
+    const std::lock_guard guard(cgroup_mutex);
+    if (auto enabled = cgroups->enable(plan.controllers); !enabled) return enabled.error();
+    return cgroups->make_cgroup();
+  }
 };
 
 Launcher::Launcher(std::unique_ptr<Shared> shared) : shared_(std::move(shared)) {}
@@ -236,8 +254,8 @@ Result<Launcher> Launcher::make(const Host& host, const LauncherOptions& options
     if (!uids) return uids.error();
     shared->uids.emplace(std::move(*uids));
   }
-  if (!host.cgroup_dir.empty()) {
-    auto cgroups = CgroupTree::make(host.cgroup_dir, shared->init_image.get());
+  if (!host.cgroup.dir.empty()) {
+    auto cgroups = CgroupTree::make(host.cgroup, shared->init_image.get());
     if (!cgroups) return cgroups.error();
     shared->cgroups.emplace(std::move(*cgroups));
   }
@@ -264,10 +282,10 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
     sandbox.uid_ = std::move(*lease);
   }
   if (plan.use_cgroup && shared_->cgroups) {
-    const std::lock_guard guard(shared_->cgroup_mutex);
-    auto cgroup = shared_->cgroups->make_cgroup();
+    auto cgroup = shared_->make_cgroup(plan);
     if (!cgroup) return cgroup.error();
     sandbox.cgroup_ = std::move(*cgroup);
+    if (auto limited = sandbox.cgroup_.set(plan.cgroup_settings); !limited) return limited.error();
   }
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)

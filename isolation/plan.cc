@@ -72,11 +72,14 @@ std::uint64_t at_most_own(int resource, std::uint64_t value) {
 // Beside the policy's own, what is the same for every sandbox. CORE is 1, not 0: a piped
 // core_pattern ignores 0 and would run the host's core handler; 1 is the kernel's word for "no
 // helper".
-std::vector<ResourceLimit> plan_limits(const policies::Limits& limits) {
+std::vector<ResourceLimit> plan_limits(const policies::Limits& limits, bool pids_controller) {
+  // The controller counts what it refuses, so it must be the first to refuse.
+  constexpr std::uint64_t kBehindController = 16;
   return {
       {RLIMIT_NOFILE, limits.open_files_max, "open_files_max"},
       // Counted in the sandbox's own user namespace (KERNEL >= 5.14), where the init is one too.
-      {RLIMIT_NPROC, limits.processes_max + 1, "processes_max (and the init)"},
+      {RLIMIT_NPROC, limits.processes_max + 1 + (pids_controller ? kBehindController : 0),
+       pids_controller ? "processes, should pids.max fail" : "processes_max (and the init)"},
       {RLIMIT_FSIZE, limits.file_size_max.bytes, "file_size_max_bytes"},
       {RLIMIT_STACK, limits.stack_max.bytes, "stack_max_bytes"},
       {RLIMIT_CORE, at_most_own(RLIMIT_CORE, 1), "core dumps"},
@@ -130,24 +133,79 @@ Result<void> plan_root(Plan& plan) {
   return {};
 }
 
-// Layers that a host may lack: required refuses here, preferred is written down.
+// Layers that a host may lack: required refuses here, preferred is written down with what stands
+// in for it.
 Result<void> decide_layer(Plan& plan, Layer layer, bool available, const std::string& because,
-                          bool& use) {
+                          bool& use, const std::string& instead = "",
+                          const std::string& help = "") {
   use = available;
   if (available) return {};
   const std::string name = policies::name_of(layer);
   if (!plan.policy.preferred.contains(layer))
     return SetupError{SetupStep::kLayerMissing, 0, 0,
-                      "the policy requires '" + name + "': " + because};
-  plan.degraded[name] = because;
+                      "the policy requires '" + name + "': " + because +
+                          (help.empty() ? "" : "; to enable it, " + help)};
+  plan.degraded[name] = because + instead;
+  return {};
+}
+
+// What is lost without the controller, and what stands in.
+std::string instead_of(const Plan& plan, Layer controller) {
+  const policies::Limits& limits = plan.policy.limits;
+  switch (controller) {
+    case Layer::kMemory:
+      return plan.host.can_sample
+                 ? "; instead resident memory is sampled and the sandbox killed beyond "
+                   "memory_max_bytes, which a burst between two samples can exceed; files in /tmp "
+                   "count against tmp_max_bytes alone"
+                 : "; and this kernel does not tell what processes hold (CONFIG_PROC_CHILDREN): "
+                   "memory_max_bytes is NOT enforced";
+    case Layer::kPids:
+      return "; RLIMIT_NPROC bounds processes_max instead, but refused forks are not counted";
+    case Layer::kCpu:
+      return std::string("; cpu_max_percent and cpu_weight are NOT enforced") +
+             (limits.cpu_time_max.count() != 0 ? ", cpu_time_max_ms is" : "");
+    case Layer::kIo:
+      return "; the rates of reading and writing are NOT bounded";
+    case Layer::kCpuset:
+      return "; 'cpus' is NOT enforced: it may run on every CPU";
+    case Layer::kCgroup:
+    case Layer::kLandlock:
+    case Layer::kTimeNamespace:
+      break;
+  }
+  return "";
+}
+
+Result<void> decide_controllers(Plan& plan) {
+  const CgroupFacts& facts = plan.host.cgroup;
+  for (const Layer controller : policies::kControllers) {
+    if (!policies::needs_controller(plan.policy.limits, controller)) continue;
+    const auto found = facts.missing.find(controller);
+    const MissingController missing =
+        found != facts.missing.end() ? found->second : MissingController{facts.no_dir_because, ""};
+    bool use = false;
+    if (auto r = decide_layer(plan, controller, facts.has(controller), missing.why, use,
+                              instead_of(plan, controller), missing.help);
+        !r)
+      return r;
+    if (use) plan.controllers.insert(controller);
+  }
+  plan.cgroup_settings = cgroup_settings(plan.policy.limits, facts);
+  plan.sample_memory = !plan.controllers.contains(Layer::kMemory) && plan.host.can_sample;
+  plan.sample_processes = !plan.controllers.contains(Layer::kPids) && plan.host.can_sample;
+  if (!plan.use_cgroup && !plan.host.can_sample && plan.policy.limits.cpu_time_max.count() != 0)
+    plan.degraded["cpu_time"] =
+        "without a cgroup, and on a kernel that does not tell what processes use, cpu_time_max_ms "
+        "is NOT enforced";
   return {};
 }
 
 Result<void> decide_layers(Plan& plan) {
   const Host& host = plan.host;
   bool use_landlock = false;
-  if (auto r = decide_layer(plan, Layer::kCgroup, !host.cgroup_dir.empty(), host.no_cgroup_because,
-                            plan.use_cgroup);
+  if (auto r = decide_layer(plan, Layer::kCgroup, !host.cgroup.dir.empty(),
+                            host.cgroup.no_dir_because, plan.use_cgroup);
       !r)
     return r.error();
   if (auto r = decide_layer(
@@ -160,6 +218,7 @@ Result<void> decide_layers(Plan& plan) {
                             "this kernel has no time namespaces", plan.use_time_namespace);
       !r)
     return r.error();
+  if (auto r = decide_controllers(plan); !r) return r;
   if (use_landlock) plan_landlock(plan);
   if (!host.privileged && host.supplementary_groups > 0)
     plan.degraded["supplementary_groups"] =
@@ -173,6 +232,8 @@ Result<void> decide_layers(Plan& plan) {
                  "ipc_namespace",  "uts_namespace", "cgroup_namespace"};
   if (plan.use_time_namespace) plan.layers.emplace_back("time_namespace");
   if (plan.use_cgroup) plan.layers.emplace_back("cgroup");
+  for (const Layer controller : plan.controllers)
+    plan.layers.emplace_back(policies::name_of(controller));
   for (const char* name :
        {"private_root", "rlimits", "session_keyring", "no_capabilities", "no_new_privs"})
     plan.layers.emplace_back(name);
@@ -201,13 +262,13 @@ Result<Plan> compile(const policies::Policy& policy, const Host& host, HandlerFi
   plan.host = host;
   plan.handler = std::move(handler);
   plan.environment = plan_environment(policy.environment);
-  plan.limits = plan_limits(policy.limits);
   if (plan.handler.argv.size() > child::kArgvMax)
     return SetupError{SetupStep::kCommandTooLong, 0, 0,
                       std::to_string(plan.handler.argv.size()) + " arguments; at most " +
                           std::to_string(child::kArgvMax)};
   if (auto root = plan_root(plan); !root) return root.error();
   if (auto layers = decide_layers(plan); !layers) return layers.error();
+  plan.limits = plan_limits(policy.limits, plan.controllers.contains(Layer::kPids));
   if (auto starts = require_execve(policy.seccomp); !starts) return starts.error();
   auto seccomp = compile_seccomp(policy.seccomp);
   if (!seccomp) return seccomp.error();

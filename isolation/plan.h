@@ -8,9 +8,11 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "isolation/cgroup/limits.h"
 #include "isolation/handler_file.h"
 #include "isolation/host.h"
 #include "isolation/seccomp_filter.h"
@@ -60,6 +62,12 @@ struct Plan {
   std::uint64_t landlock_scoped = 0;
   std::vector<LandlockPath> landlock_paths;
   bool use_cgroup = false;
+  std::set<policies::Layer> controllers;       // In force.
+  std::vector<CgroupSetting> cgroup_settings;  // By them.
+  // Where the controller of memory, or of pids, is not there: what stands in needs somebody who
+  // looks (Sandbox::sample()). The supervisor does, while a call runs.
+  bool sample_memory = false;
+  bool sample_processes = false;
   bool use_time_namespace = false;
   // Layer -> what is lost and why. Printed at start and in every report.
   std::map<std::string, std::string> degraded;

@@ -72,7 +72,12 @@ std::string Plan::explain() const {
   text += "limits:\n";
   for (const ResourceLimit& limit : limits)
     text += "  " + limit.name + ": " + std::to_string(limit.value) + "\n";
-  text += "  NOT limited in this version: memory and CPU time\n";
+  for (const CgroupSetting& setting : cgroup_settings)
+    text += "  " + setting.file + ": " + setting.value + " (cgroup)\n";
+  if (sample_memory)
+    text += "  resident memory, sampled: " + std::to_string(policy.limits.memory_max.bytes) + "\n";
+  if (policy.limits.cpu_time_max.count() != 0 && (use_cgroup || host.can_sample))
+    text += "  CPU time of a call: " + std::to_string(policy.limits.cpu_time_max.count()) + " ms\n";
   text += "environment:";
   for (const std::string& variable : environment) text += " " + variable;
   text += "\nworking directory: " + policy.working_directory + "\n";

@@ -27,6 +27,10 @@ std::string_view name_of(KillReason reason) noexcept {
       return "cancelled";
     case KillReason::kShutdown:
       return "shutdown";
+    case KillReason::kMemory:
+      return "memory";
+    case KillReason::kCpuTime:
+      return "cpu_time";
   }
   return "?";
 }
@@ -77,7 +81,7 @@ Result<Exit> Sandbox::reap() {
     exit.max_rss_kib = report.max_rss_kib;
     exit.context_switches = report.voluntary_switches + report.involuntary_switches;
   }
-  exit.total_cpu = cgroup_.cpu_time();  // Before the cgroup goes.
+  exit.use = cgroup_.use();  // Before the cgroup goes.
   cgroup_.remove();
   control_.reset();
   return exit;
@@ -87,6 +91,33 @@ void Sandbox::leave_to_other_waiter() noexcept {
   reaped_ = true;
   cgroup_.remove();
   control_.reset();
+}
+
+std::optional<ProcessSample> Sandbox::sample(std::uint64_t resident_limit) const {
+  // Ended, but not waited for: the pid is still nobody else's.
+  if (!pidfd_ || reaped_) return std::nullopt;
+  return sample_processes(pid_, resident_limit);
+}
+
+namespace {
+
+const SetupError kNoCgroup{SetupStep::kCgroup, 0, ENOTSUP, "this sandbox has no cgroup"};
+
+}  // namespace
+
+Result<void> Sandbox::freeze(std::chrono::milliseconds patience) {
+  if (!cgroup_) return kNoCgroup;
+  return cgroup_.freeze(patience);
+}
+
+Result<void> Sandbox::thaw() {
+  if (!cgroup_) return kNoCgroup;
+  return cgroup_.thaw();
+}
+
+Result<void> Sandbox::reclaim(policies::ByteSize bytes) {
+  if (!cgroup_) return kNoCgroup;
+  return cgroup_.reclaim(bytes);
 }
 
 std::optional<std::uint32_t> Sandbox::slot_uid() const noexcept {

@@ -13,7 +13,8 @@
 #include <optional>
 #include <string_view>
 
-#include "isolation/cgroup.h"
+#include "isolation/cgroup/cgroup.h"
+#include "isolation/process_sample.h"
 #include "isolation/setup_error.h"
 #include "isolation/uid_leases.h"
 #include "isolation/unique_fd.h"
@@ -28,6 +29,8 @@ enum class KillReason : std::uint8_t {
   kOutputTooLarge,
   kCancelled,
   kShutdown,
+  kMemory,   // Sampled over memory_max_bytes.
+  kCpuTime,  // Over cpu_time_max_ms.
 };
 [[nodiscard]] std::string_view name_of(KillReason reason) noexcept;
 
@@ -42,8 +45,8 @@ struct Exit {
   std::chrono::microseconds system_time{};
   std::int64_t max_rss_kib = 0;
   std::int64_t context_switches = 0;
-  // Of everything that ever ran inside, killed or not; nothing without a cgroup.
-  std::optional<CpuTime> total_cpu;
+  // Of everything that ever ran inside, killed or not; empty without a cgroup.
+  ResourceUse use;
 };
 
 class [[nodiscard]] Sandbox {
@@ -71,8 +74,22 @@ class [[nodiscard]] Sandbox {
   // The uid it has on the host; nothing without privilege, where it is the supervisor's own.
   [[nodiscard]] std::optional<std::uint32_t> slot_uid() const noexcept;
   [[nodiscard]] std::chrono::microseconds start_time() const noexcept { return start_time_; }
-  // What everything inside has used so far; nothing without a cgroup.
+
+  // What everything inside has used so far, by the cgroup's counters; empty without a cgroup.
+  [[nodiscard]] ResourceUse use() const { return cgroup_.use(); }
+  // Its CPU time alone, for whoever asks often.
   [[nodiscard]] std::optional<CpuTime> cpu_time() const { return cgroup_.cpu_time(); }
+  // Starts the memory peak of use() anew, where the kernel can (6.12).
+  void reset_peak() noexcept { cgroup_.reset_peak(); }
+  // What it holds at this instant, by /proc; see process_sample.h.
+  [[nodiscard]] std::optional<ProcessSample> sample(std::uint64_t resident_limit) const;
+
+  // Stops everything inside until thaw(): a frozen sandbox uses no CPU, and dies of kill() as any
+  // other. Waits for the last one to stop, up to `patience`. An error without a cgroup.
+  [[nodiscard]] Result<void> freeze(std::chrono::milliseconds patience);
+  [[nodiscard]] Result<void> thaw();
+  // Takes up to so much memory from it: to swap, or by dropping page cache. Useful while frozen.
+  [[nodiscard]] Result<void> reclaim(policies::ByteSize bytes);
 
  private:
   friend class Launcher;

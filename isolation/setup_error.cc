@@ -20,7 +20,8 @@ constexpr std::array kSteps{
     StepText{SetupStep::kHandlerNotExecutable, "check-handler", ""},
     StepText{SetupStep::kPolicy, "compile-policy", ""},
     StepText{SetupStep::kLayerMissing, "require-layer",
-             "add the layer to the policy's \"prefer\" with a reason, or enable it on this host"},
+             "add the layer to the policy's \"prefer\" with a reason, or enable it on this host; "
+             "fnrun-doctor tells what this host has"},
     StepText{SetupStep::kMountSource, "check-mount-source", ""},
     StepText{SetupStep::kCommandTooLong, "check-command", "arguments and environment are too long"},
     StepText{SetupStep::kRequest, "check-request", ""},
@@ -28,6 +29,8 @@ constexpr std::array kSteps{
              "root supervisors give each sandbox a uid of its own; see --uid-range"},
     StepText{SetupStep::kCgroup, "make-cgroup",
              "the supervisor's own cgroup must be writable to it"},
+    StepText{SetupStep::kCgroupLimit, "set-cgroup-limit",
+             "the kernel does not take this limit of the policy; choose one that it does"},
     StepText{SetupStep::kInitImage, "make-init-image",
              "sysctl vm.memfd_noexec=2 forbids executing a memory file; 0 or 1 allows it"},
     StepText{SetupStep::kControlSocket, "make-control-socket", ""},

@@ -24,6 +24,28 @@ Seccomp default_seccomp() {
   return seccomp;
 }
 
+bool needs_controller(const Limits& limits, Layer controller) noexcept {
+  constexpr std::uint64_t kKernelWeight = 100;
+  switch (controller) {
+    case Layer::kMemory:
+    case Layer::kPids:
+      return true;
+    case Layer::kCpu:
+      return limits.cpu_max_percent != 0 || limits.cpu_weight != kKernelWeight;
+    case Layer::kIo:
+      return limits.io_read_per_second_max.bytes != 0 ||
+             limits.io_write_per_second_max.bytes != 0 || limits.io_reads_per_second_max != 0 ||
+             limits.io_writes_per_second_max != 0;
+    case Layer::kCpuset:
+      return !limits.cpus.empty();
+    case Layer::kCgroup:
+    case Layer::kLandlock:
+    case Layer::kTimeNamespace:
+      break;
+  }
+  return false;
+}
+
 const char* name_of(Layer layer) noexcept {
   switch (layer) {
     case Layer::kCgroup:
@@ -32,6 +54,16 @@ const char* name_of(Layer layer) noexcept {
       return "landlock";
     case Layer::kTimeNamespace:
       return "time_namespace";
+    case Layer::kMemory:
+      return "memory";
+    case Layer::kPids:
+      return "pids";
+    case Layer::kCpu:
+      return "cpu";
+    case Layer::kIo:
+      return "io";
+    case Layer::kCpuset:
+      return "cpuset";
   }
   return "?";
 }

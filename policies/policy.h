@@ -6,6 +6,7 @@
 // Values: copy freely; no thread rule.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -16,7 +17,9 @@
 
 namespace fnrun::policies {
 
-// Bounds. Each is enforced for every sandbox; policies/README.md says by what.
+// Bounds. Each is enforced for every sandbox; policies/README.md says by what. Those that need a
+// controller of cgroup v2 are enforced as far as the policy's layers memory, pids, cpu, io and
+// cpuset are required; where one is only preferred and missing, the report says what stands in.
 struct Limits {
   // One invocation: waiting, writing the request, running and reading the answer.
   std::chrono::milliseconds invoke_timeout{3'000};
@@ -31,6 +34,22 @@ struct Limits {
   std::uint64_t tmp_inodes_max = 1'024;  // Files and folders that /tmp holds.
   std::uint64_t open_files_max = 64;     // Descriptors of one process.
   std::uint64_t processes_max = 16;      // Processes and threads of the sandbox together.
+  ByteSize memory_max = mebibytes(128);  // Of everything inside, /tmp and page cache included.
+  ByteSize memory_high{0};               // Above it the kernel slows allocation down; 0: nowhere.
+  ByteSize memory_swap_max{0};           // Swap beside memory_max.
+  // When memory_max is hit: true ends the whole sandbox, false only the process that the kernel
+  // chooses.
+  bool memory_oom_group = true;
+  std::uint64_t cpu_max_percent = 100;  // Of one CPU, in any tenth of a second; 0: no bound.
+  std::uint64_t cpu_weight = 100;       // Against other sandboxes, where CPU is short; 100: equal.
+  // CPU time of one invocation, of all processes together; 0: no bound.
+  std::chrono::milliseconds cpu_time_max{3'000};
+  std::string cpus;  // CPUs it may run on, as "0-3,6"; "": all of the supervisor's.
+  // Of each block device that a visible file lies on; 0: no bound.
+  ByteSize io_read_per_second_max{0};
+  ByteSize io_write_per_second_max{0};
+  std::uint64_t io_reads_per_second_max = 0;
+  std::uint64_t io_writes_per_second_max = 0;
   ByteSize file_size_max = mebibytes(16);
   ByteSize stack_max = mebibytes(8);
   // stderr of the handler: a longer line is cut, more lines a second are dropped and counted.
@@ -113,8 +132,23 @@ struct Seccomp {
 
 // Layers that some hosts lack. Each is required unless the policy prefers it, with a reason; the
 // other layers (user, pid, mount, network, ipc, uts namespaces, capabilities, no_new_privs,
-// seccomp) are required always.
-enum class Layer : std::uint8_t { kCgroup, kLandlock, kTimeNamespace };
+// seccomp) are required always. kMemory … kCpuset are the controllers of cgroup v2: each matters to
+// a policy only if it sets a limit that needs it.
+enum class Layer : std::uint8_t {
+  kCgroup,
+  kLandlock,
+  kTimeNamespace,
+  kMemory,
+  kPids,
+  kCpu,
+  kIo,
+  kCpuset
+};
+inline constexpr std::array kLayers = {Layer::kCgroup, Layer::kLandlock, Layer::kTimeNamespace,
+                                       Layer::kMemory, Layer::kPids,     Layer::kCpu,
+                                       Layer::kIo,     Layer::kCpuset};
+inline constexpr std::array kControllers = {Layer::kMemory, Layer::kPids, Layer::kCpu, Layer::kIo,
+                                            Layer::kCpuset};
 
 struct Policy {
   std::string description;
@@ -133,7 +167,11 @@ struct Policy {
 // The 13 calls of a static C program that reads and writes; everything else kills the process.
 [[nodiscard]] Seccomp default_seccomp();
 
-// Names as they stand in JSON: "cgroup", "landlock", "time_namespace".
+// Whether a limit of the policy needs the controller.
+[[nodiscard]] bool needs_controller(const Limits& limits, Layer controller) noexcept;
+
+// Names as they stand in JSON: "cgroup", "landlock", "time_namespace"; controllers as the kernel
+// names them: "memory", "pids", "cpu", "io", "cpuset".
 [[nodiscard]] const char* name_of(Layer layer) noexcept;
 
 }  // namespace fnrun::policies

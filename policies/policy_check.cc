@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <optional>
 
 namespace fnrun::policies {
 namespace {
@@ -10,6 +12,15 @@ constexpr std::size_t kPathNameMax = 255;  // NAME_MAX
 
 bool below(std::string_view path, std::string_view folder) {
   return path == folder || (path.starts_with(folder) && path[folder.size()] == '/');
+}
+
+// A CPU's number at the start of `text`, taken off it.
+std::optional<unsigned> take_cpu(std::string_view& text) {
+  unsigned cpu = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), cpu);
+  if (error != std::errc{} || cpu >= kCpusMax) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return cpu;
 }
 
 }  // namespace
@@ -50,6 +61,24 @@ std::string source_fault(std::string_view path) {
       return "must not be " + std::string(host) +
              " or below: the host's own would be visible, the sandbox has one already";
   return "";
+}
+
+std::string cpus_fault(std::string_view cpus) {
+  const std::string fault = "must list CPUs from 0 to " + std::to_string(kCpusMax - 1) +
+                            " as \"0-3,6\"; leave it out for all";
+  if (cpus.empty() || cpus.size() > kCpusTextMax) return fault;
+  for (;;) {
+    const auto first = take_cpu(cpus);
+    if (!first) return fault;
+    if (cpus.starts_with('-')) {
+      cpus.remove_prefix(1);
+      const auto last = take_cpu(cpus);
+      if (!last || *last < *first) return fault;
+    }
+    if (cpus.empty()) return "";
+    if (!cpus.starts_with(',')) return fault;
+    cpus.remove_prefix(1);
+  }
 }
 
 std::string variable_name_fault(std::string_view name) {

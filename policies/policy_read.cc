@@ -103,13 +103,22 @@ Identity read_identity(Reader& reader, const At& at) {
 
 Limits read_limits(Reader& reader, const At& at) {
   static constexpr auto kKeys = [] {
-    std::array<std::string_view, std::size(kLimitFields)> keys;
-    std::transform(std::begin(kLimitFields), std::end(kLimitFields), keys.begin(),
-                   [](const LimitField& field) { return field.key; });
+    std::array<std::string_view, std::size(kLimitFields) + 2> keys;
+    const auto rest = std::transform(std::begin(kLimitFields), std::end(kLimitFields), keys.begin(),
+                                     [](const LimitField& field) { return field.key; });
+    rest[0] = kOomGroupKey;
+    rest[1] = kCpusKey;
     return keys;
   }();
   Limits limits;
   if (!reader.object(at, kKeys)) return limits;
+  if (const auto value = reader.find(at, kOomGroupKey))
+    limits.memory_oom_group = reader.boolean(*value);
+  if (const auto value = reader.find(at, kCpusKey)) {
+    limits.cpus = reader.string(*value, kCpusTextMax);
+    if (std::string fault = limits.cpus.empty() ? "" : cpus_fault(limits.cpus); !fault.empty())
+      reader.fail(*value, fault);
+  }
   for (const LimitField& field : kLimitFields)
     if (const auto value = reader.find(at, field.key))
       field.set(limits, reader.integer(*value, field.min, field.max));
@@ -117,10 +126,11 @@ Limits read_limits(Reader& reader, const At& at) {
 }
 
 std::map<Layer, std::string> read_preferred(Reader& reader, const At& at) {
-  static constexpr std::array<Layer, 3> kLayers = {Layer::kCgroup, Layer::kLandlock,
-                                                   Layer::kTimeNamespace};
-  static const std::array<std::string_view, 3> kKeys = {name_of(kLayers[0]), name_of(kLayers[1]),
-                                                        name_of(kLayers[2])};
+  static const auto kKeys = [] {
+    std::array<std::string_view, kLayers.size()> keys;
+    std::transform(kLayers.begin(), kLayers.end(), keys.begin(), name_of);
+    return keys;
+  }();
   std::map<Layer, std::string> preferred;
   if (!reader.object(at, kKeys)) return preferred;
   for (const Layer layer : kLayers)

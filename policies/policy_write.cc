@@ -109,6 +109,8 @@ std::string to_json(const Policy& policy) {
   Json limits = Json::object();
   for (const internal::LimitField& field : internal::kLimitFields)
     limits[std::string(field.key)] = field.get(policy.limits);
+  limits[std::string(internal::kOomGroupKey)] = policy.limits.memory_oom_group;
+  limits[std::string(internal::kCpusKey)] = policy.limits.cpus;
   Json prefer = Json::object();
   for (const auto& [layer, why] : policy.preferred) prefer[name_of(layer)] = why;
 

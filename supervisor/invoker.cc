@@ -18,6 +18,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 
+#include "supervisor/resource_watch.h"
 #include "supervisor/stderr_log.h"
 
 namespace fnrun::supervisor {
@@ -47,6 +48,10 @@ KillReason kill_reason(Cause cause) {
       return KillReason::kCancelled;
     case Cause::kShutdown:
       return KillReason::kShutdown;
+    case Cause::kOverMemory:
+      return KillReason::kMemory;
+    case Cause::kOverCpuTime:
+      return KillReason::kCpuTime;
     default:
       return KillReason::kProtocolError;
   }
@@ -57,20 +62,18 @@ std::int64_t microseconds_since(steady_clock::time_point start) {
 }
 
 // The cgroup's word counts every process inside; the init's wait4 only the handler and who it
-// waited for, and only once it has ended. A difference for a call, because a sandbox serves many.
-Usage usage_between(const std::optional<isolation::CpuTime>& before,
-                    const std::optional<isolation::CpuTime>& after,
-                    const std::optional<isolation::Exit>& exit) {
+// waited for, and only once it has ended.
+Usage usage_of(const isolation::ResourceUse& use, const std::optional<isolation::Exit>& exit) {
   Usage usage;
   const bool waited_for = exit && exit->wait_status;
   if (waited_for) {
     usage.max_rss_kib = exit->max_rss_kib;
     usage.context_switches = exit->context_switches;
   }
-  if (before && after) {
+  if (use.cpu) {
     usage.source = "cgroup";
-    usage.user_us = (after->user - before->user).count();
-    usage.system_us = (after->system - before->system).count();
+    usage.user_us = use.cpu->user.count();
+    usage.system_us = use.cpu->system.count();
   } else if (waited_for) {
     usage.source = "wait4";
     usage.user_us = exit->user_time.count();
@@ -78,14 +81,31 @@ Usage usage_between(const std::optional<isolation::CpuTime>& before,
   } else {
     usage.reason = "there is no cgroup to ask, and the handler has not ended by itself";
   }
+  if (use.throttled) usage.throttled_us = use.throttled->count();
+  usage.memory_peak_bytes = use.memory_peak_bytes;
+  if (use.memory_peak_bytes) usage.peak_of = use.peak_of_call ? "call" : "sandbox";
+  usage.memory_max_hits = use.memory_max_hits;
+  usage.oom_kills = use.oom_kills;
+  usage.processes_peak = use.processes_peak;
+  usage.processes_max_hits = use.processes_max_hits;
+  usage.io_read_bytes = use.io_read_bytes;
+  usage.io_written_bytes = use.io_written_bytes;
   return usage;
+}
+
+void add_samples(Usage& usage, const ResourceWatch& watch) {
+  if (!usage.memory_peak_bytes && watch.resident_peak()) {
+    usage.memory_peak_bytes = watch.resident_peak();
+    usage.peak_of = "sampled";
+  }
+  if (!usage.processes_peak) usage.processes_peak = watch.threads_peak();
 }
 
 // What a call found: its report tells differences, because a sandbox serves many.
 struct Before {
   std::uint64_t call = 0;
   steady_clock::time_point began;
-  std::optional<isolation::CpuTime> cpu;
+  isolation::ResourceUse use;
   std::uint64_t lines_emitted = 0;
   std::uint64_t lines_dropped = 0;
 };
@@ -103,7 +123,7 @@ isolation::Result<Pipe> make_pipe() {
 }
 
 // A descriptor of the sandbox's, watched through a copy of our own: Asio closes what it watches.
-asio::posix::stream_descriptor watch(const asio::any_io_executor& executor, int fd) {
+asio::posix::stream_descriptor watch_fd(const asio::any_io_executor& executor, int fd) {
   return asio::posix::stream_descriptor(executor, ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
@@ -130,12 +150,17 @@ struct Invoker::State {
         sandbox(std::move(box)),
         channel(std::move(io)),
         stderr_channel(std::move(err)),
-        handler_ended(watch(ex, sandbox.control_fd())),
-        everything_gone(watch(ex, sandbox.pidfd())),
+        handler_ended(watch_fd(ex, sandbox.control_fd())),
+        everything_gone(watch_fd(ex, sandbox.pidfd())),
         stderr_done(ex, steady_clock::time_point::max()),
         log({.line_max = static_cast<std::size_t>(plan->policy.limits.stderr_line_max.bytes),
              .lines_per_second_max = plan->policy.limits.stderr_lines_per_second_max}),
-        log_sink(std::move(sink)) {}
+        log_sink(std::move(sink)),
+        watch(std::make_shared<ResourceWatch>(ex, sandbox, *plan,
+                                              [this](Cause cause) { exceeded(cause); })) {}
+  ~State() { watch->stop(); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   asio::any_io_executor executor;
   std::shared_ptr<const isolation::Plan> plan;
@@ -149,7 +174,9 @@ struct Invoker::State {
   asio::steady_timer stderr_done;                  // Cancelled when stderr was read to its end.
   StderrLog log;
   LogSink log_sink;
-  std::uint64_t call = 0;  // 0: none in flight.
+  std::shared_ptr<ResourceWatch> watch;
+  std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
+  std::uint64_t call = 0;           // 0: none in flight.
   std::uint64_t calls_served = 0;
   bool stderr_ended = false;
   bool dead = false;
@@ -162,8 +189,9 @@ struct Invoker::State {
   }
   static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
   void end_stderr();
+  void exceeded(Cause cause);
   Invocation invocation_of(Exchanged done, const Before& before, std::size_t request_size);
-  Evidence evidence(std::string detail) const;
+  Evidence evidence(std::string detail, const isolation::ResourceUse& use) const;
   void fill(InvocationReport& report) const;
 };
 
@@ -195,6 +223,13 @@ void Invoker::State::end_stderr() {
   log.finish(steady_clock::now(), sink);
 }
 
+// The end of its streams ends the call, if one is in flight.
+void Invoker::State::exceeded(Cause cause) {
+  over_limit = cause;
+  dead = true;
+  sandbox.kill(kill_reason(cause));
+}
+
 Invoker::Invoker(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Invoker::~Invoker() {
@@ -224,15 +259,18 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
                               std::move(*channel), std::move(*stderr_channel), std::move(log));
   state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
+  state->watch->start();
   return std::unique_ptr<Invoker>(new Invoker(std::move(state)));
 }
 
 asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t call,
                                             Deadline deadline) {
   const auto state = state_;
-  const Before before{call, steady_clock::now(), state->sandbox.cpu_time(), state->log.emitted(),
+  state->sandbox.reset_peak();
+  const Before before{call, steady_clock::now(), state->sandbox.use(), state->log.emitted(),
                       state->log.dropped()};
   state->call = call;
+  state->watch->begin_call(before.use.cpu);
   const ExchangeLimits limits{
       static_cast<std::size_t>(state->plan->policy.limits.request_max.bytes),
       static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
@@ -240,6 +278,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   co_await settle(done, deadline);
   state->end_stderr();
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
+  state->watch->end_call();
   state->call = 0;
   co_return invocation;
 }
@@ -269,6 +308,11 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
     else
       done.cause = Cause::kHandlerEnded;
   }
+  // Where no controller counts, what stands at the deadline is what there is to know.
+  if (done.cause == Cause::kDeadline) state->watch->look();
+  // What it was killed for is the cause; the end of its streams only follows from that. An answer
+  // that was whole by then stays one.
+  if (state->over_limit && done.cause != Cause::kAnswered) done.cause = *state->over_limit;
   const bool untouched = done.cause == Cause::kRequestTooLarge || done.cause == Cause::kSetup;
   if (done.cause != Cause::kAnswered && !untouched) kill(kill_reason(done.cause));
 }
@@ -278,7 +322,8 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
   Invocation invocation;
   InvocationReport& report = invocation.report;
   report.sequence = before.call;
-  report.evidence = evidence(std::move(done.detail));
+  const auto use = isolation::since(before.use, exit ? exit->use : sandbox.use());
+  report.evidence = evidence(std::move(done.detail), use);
   if (done.cause == Cause::kSetup)
     report.evidence.setup =
         SetupError{SetupStep::kRequest, 0, 0, std::exchange(report.evidence.detail, {})};
@@ -295,12 +340,21 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
     report.env = done.result->env;
     invocation.result = std::move(done.result);
   }
-  report.usage = usage_between(before.cpu, exit ? exit->total_cpu : sandbox.cpu_time(), exit);
+  report.usage = usage_of(use, exit);
+  add_samples(report.usage, *watch);
   return invocation;
 }
 
-Evidence Invoker::State::evidence(std::string detail) const {
+Evidence Invoker::State::evidence(std::string detail, const isolation::ResourceUse& use) const {
+  const policies::Limits& limits = plan->policy.limits;
   Evidence evidence;
+  evidence.limits = {.oom_kills = use.oom_kills.value_or(0),
+                     .refused_forks = use.processes_max_hits.value_or(0),
+                     .processes_at_max = plan->sample_processes &&
+                                         watch->threads_peak().value_or(0) >= limits.processes_max,
+                     .memory_max_bytes = limits.memory_max.bytes,
+                     .processes_max = limits.processes_max,
+                     .cpu_time_max_ms = limits.cpu_time_max.count()};
   evidence.detail = std::move(detail);
   evidence.killed_for = sandbox.killed_for();
   if (exit) evidence.wait_status = exit->wait_status;
@@ -337,6 +391,7 @@ asio::awaitable<void> Invoker::finish() {
   const auto state = state_;
   if (std::exchange(state->finished, true)) co_return;
   state->dead = true;
+  state->watch->stop();
   const auto limit = steady_clock::now() + state->plan->policy.limits.kill_timeout;
   pollfd ended{state->sandbox.control_fd(), POLLIN, 0};
   if (::poll(&ended, 1, 0) == 0) state->sandbox.kill(KillReason::kShutdown);

@@ -17,13 +17,19 @@ constexpr int kSignalBase = 128;  // What shells add to the signal that ended a 
 constexpr int kNotFound = 127;
 constexpr int kNotExecutable = 126;
 
-Outcome outcome_of_end(const std::optional<int>& wait_status) noexcept {
-  if (!wait_status) return Outcome::kProtocolError;  // It hung up on us and lives.
-  if (WIFSIGNALED(*wait_status)) {
-    if (WTERMSIG(*wait_status) == SIGSYS) return Outcome::kPolicyViolation;
-    if (WTERMSIG(*wait_status) == SIGXCPU) return Outcome::kCpuExceeded;
-  }
-  return Outcome::kCrashed;
+// A limit that was hit before the call failed, or `otherwise`.
+Outcome limit_hit_or(const LimitEvidence& limits, Outcome otherwise) noexcept {
+  if (limits.oom_kills != 0) return Outcome::kOutOfMemory;
+  if (limits.refused_forks != 0 || limits.processes_at_max) return Outcome::kPidsExceeded;
+  return otherwise;
+}
+
+Outcome outcome_of_end(const Evidence& evidence) noexcept {
+  const std::optional<int>& status = evidence.wait_status;
+  if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
+    return Outcome::kPolicyViolation;
+  // Without a status it hung up on us and lives, if the kernel did not kill all of it.
+  return limit_hit_or(evidence.limits, status ? Outcome::kCrashed : Outcome::kProtocolError);
 }
 
 int exit_code_of_setup(const std::optional<isolation::SetupError>& setup) noexcept {
@@ -91,6 +97,21 @@ std::string describe_setup_failed(const Evidence& evidence) {
   return describe_setup(evidence, "the handler did not run: its sandbox could not be made");
 }
 
+// By what a limit is known to have been hit.
+std::string how_known(const Evidence& evidence) {
+  const LimitEvidence& limits = evidence.limits;
+  if (limits.oom_kills != 0)
+    return ": the kernel's OOM killer took " + std::to_string(limits.oom_kills) +
+           (limits.oom_kills == 1 ? " process" : " processes");
+  if (evidence.killed_for == isolation::KillReason::kMemory)
+    return ": sampling found more, no controller counts here";
+  if (limits.refused_forks != 0)
+    return ": the kernel refused " + std::to_string(limits.refused_forks) +
+           (limits.refused_forks == 1 ? " fork" : " forks");
+  if (limits.processes_at_max) return ": sampling found as many, no controller counts here";
+  return "";
+}
+
 // What happened and what to do. Of the evidence only what the words need: describe() adds the rest.
 std::string sentence_for(Outcome outcome, const Evidence& evidence) {
   switch (outcome) {
@@ -106,14 +127,18 @@ std::string sentence_for(Outcome outcome, const Evidence& evidence) {
     case Outcome::kCrashed:
       return describe_crash(evidence);
     case Outcome::kOutOfMemory:
-      return "the sandbox reached its memory limit and the kernel killed it; give the policy more "
-             "memory, or the handler smaller work";
+      return "the sandbox reached limits.memory_max_bytes (" +
+             std::to_string(evidence.limits.memory_max_bytes) + ") and was killed" +
+             how_known(evidence) + "; give the policy more memory, or the handler smaller work";
     case Outcome::kPidsExceeded:
-      return "the sandbox reached its limit of processes and threads; raise limits.processes_max "
-             "if the handler really needs more";
+      return "the sandbox reached limits.processes_max (" +
+             std::to_string(evidence.limits.processes_max) + ", threads included)" +
+             how_known(evidence) + " and gave no answer; raise it if the handler needs more";
     case Outcome::kCpuExceeded:
-      return end_in_words(evidence) +
-             ": it used up the CPU time that it may use; look for an endless loop";
+      return "the call used up limits.cpu_time_max_ms (" +
+             std::to_string(evidence.limits.cpu_time_max_ms) +
+             " ms, of all its processes together), so everything in the sandbox was killed; look "
+             "for an endless loop, or raise the limit";
     case Outcome::kPolicyViolation:
       return end_in_words(evidence) +
              ": it made a system call that the policy forbids; the kernel log names it (dmesg, "
@@ -149,10 +174,14 @@ Outcome decide(Cause cause, const Evidence& evidence) noexcept {
     case Cause::kAnswered:
       return Outcome::kOk;
     case Cause::kDeadline:
-      return Outcome::kTimedOut;
+      return limit_hit_or(evidence.limits, Outcome::kTimedOut);
     case Cause::kHandlerEnded:
     case Cause::kIo:  // Mostly how the other end's death looks from here.
-      return outcome_of_end(evidence.wait_status);
+      return outcome_of_end(evidence);
+    case Cause::kOverMemory:
+      return Outcome::kOutOfMemory;
+    case Cause::kOverCpuTime:
+      return Outcome::kCpuExceeded;
     case Cause::kNegativeLength:
     case Cause::kInvalidMessage:
     case Cause::kUnsolicited:

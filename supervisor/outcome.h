@@ -95,6 +95,18 @@ static_assert(
   return info_of(outcome).name;
 }
 
+// What a call's sandbox did to its limits: read from the counters before they go, or sampled where
+// there are none; never guessed from a signal.
+struct LimitEvidence {
+  std::uint64_t oom_kills = 0;      // Processes that the kernel's OOM killer took (memory.events).
+  std::uint64_t refused_forks = 0;  // Over the limit of processes (pids.events).
+  bool processes_at_max = false;    // A look at /proc found as many as may be.
+  std::uint64_t memory_max_bytes = 0;
+  std::uint64_t processes_max = 0;
+  std::int64_t cpu_time_max_ms = 0;
+  friend bool operator==(const LimitEvidence&, const LimitEvidence&) = default;
+};
+
 // What is known about an end. Collected after the outcome is decided, it may say more than the
 // outcome; it never changes it.
 struct Evidence {
@@ -102,6 +114,7 @@ struct Evidence {
   std::optional<int> wait_status;
   isolation::KillReason killed_for = isolation::KillReason::kNone;
   std::optional<isolation::SetupError> setup;
+  LimitEvidence limits;
   std::string detail;  // For people: what the exchange said, where it said something.
 };
 
@@ -119,13 +132,15 @@ enum class Cause : std::uint8_t {
   kNoSandboxFree,    // The queue is full, or its wait is over.
   kCancelled,
   kShutdown,
-  kSetup,  // evidence.setup says at which step.
-  kIo,     // A system call of ours failed on the way.
+  kSetup,        // evidence.setup says at which step.
+  kIo,           // A system call of ours failed on the way.
+  kOverMemory,   // Sampled beyond memory_max_bytes, and killed for it.
+  kOverCpuTime,  // Beyond cpu_time_max_ms, and killed for it.
 };
 
-// Pure. Of the evidence only the wait status (for kHandlerEnded and kIo) and the step (for kSetup)
-// count: a deadline stays a deadline, whatever signal the handler then died of. Never
-// out_of_memory or pids_exceeded: that takes a controller's word, which Evidence does not hold.
+// Pure. Of the evidence the wait status (for kHandlerEnded and kIo), the step (for kSetup) and the
+// limits count. A deadline stays a deadline, whatever signal the handler then died of; but where no
+// answer came and a limit had been hit before, the limit is the cause: a fork bomb has no answer.
 [[nodiscard]] Outcome decide(Cause cause, const Evidence& evidence) noexcept;
 
 // The command's exit code: 128+n for a crash by signal n; 127 and 126 for a handler that is not

@@ -49,11 +49,21 @@ Json setup_of(const std::optional<isolation::SetupError>& setup) {
           {"subject", setup->subject}};
 }
 
+Json limits_of(const LimitEvidence& limits) {
+  return {{"oom_kills", limits.oom_kills},
+          {"refused_forks", limits.refused_forks},
+          {"processes_at_max", limits.processes_at_max},
+          {"memory_max_bytes", limits.memory_max_bytes},
+          {"processes_max", limits.processes_max},
+          {"cpu_time_max_ms", limits.cpu_time_max_ms}};
+}
+
 Json evidence_of(const Evidence& evidence) {
   const bool killed = evidence.killed_for != isolation::KillReason::kNone;
   return {{"wait_status", wait_status_of(evidence.wait_status)},
           {"killed_for", killed ? Json(isolation::name_of(evidence.killed_for)) : Json(nullptr)},
           {"setup", setup_of(evidence.setup)},
+          {"limits", limits_of(evidence.limits)},
           {"detail", evidence.detail}};
 }
 
@@ -73,10 +83,20 @@ Json env_of(const std::vector<protocol::EnvVar>& env) {
 }
 
 Json usage_of(const Usage& usage) {
-  if (usage.source.empty()) return {{"source", ""}, {"reason", usage.reason}};
+  const bool known = !usage.source.empty();
   return {{"source", usage.source},
-          {"user_us", usage.user_us},
-          {"system_us", usage.system_us},
+          {"reason", usage.reason},
+          {"user_us", known ? Json(usage.user_us) : Json(nullptr)},
+          {"system_us", known ? Json(usage.system_us) : Json(nullptr)},
+          {"throttled_us", or_null(usage.throttled_us)},
+          {"memory_peak_bytes", or_null(usage.memory_peak_bytes)},
+          {"peak_of", usage.peak_of},
+          {"memory_max_hits", or_null(usage.memory_max_hits)},
+          {"oom_kills", or_null(usage.oom_kills)},
+          {"processes_peak", or_null(usage.processes_peak)},
+          {"processes_max_hits", or_null(usage.processes_max_hits)},
+          {"io_read_bytes", or_null(usage.io_read_bytes)},
+          {"io_written_bytes", or_null(usage.io_written_bytes)},
           {"max_rss_kib", or_null(usage.max_rss_kib)},
           {"context_switches", or_null(usage.context_switches)}};
 }

@@ -18,12 +18,25 @@
 
 namespace fnrun::supervisor {
 
-// What the invocation used. An empty source: not known, and the reason says why.
+// What the invocation used. An empty source: CPU time is not known, and the reason says why. What
+// is not known is absent, never 0.
 struct Usage {
   std::string source;  // "cgroup": all processes; "wait4": the handler and who it waited for; "".
   std::string reason;  // Only without a source.
   std::int64_t user_us = 0;
   std::int64_t system_us = 0;
+  std::optional<std::int64_t> throttled_us;  // Waited because of cpu_max_percent.
+  std::optional<std::uint64_t> memory_peak_bytes;
+  // Since when, and by whom, the peaks are: "call", "sandbox" (kernels before 6.12 cannot start
+  // anew), "sampled" (looks at /proc: what came and went between two goes unseen); "" without any.
+  std::string peak_of;
+  std::optional<std::uint64_t> memory_max_hits;
+  std::optional<std::uint64_t> oom_kills;
+  std::optional<std::uint64_t> processes_peak;  // Threads are processes here.
+  std::optional<std::uint64_t> processes_max_hits;
+  std::optional<std::uint64_t> io_read_bytes;
+  std::optional<std::uint64_t> io_written_bytes;
+  // Of the handler and who it waited for; known only once it has ended.
   std::optional<std::int64_t> max_rss_kib;
   std::optional<std::int64_t> context_switches;
 };
@@ -79,15 +92,20 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 //   description        one line for people
 //   evidence           {wait_status: {exited} or {signal, name, core_dumped} or null,
 //                       killed_for: name or null,
-//                       setup: {step, index, errno, errno_name, subject} or null, detail}
+//                       setup: {step, index, errno, errno_name, subject} or null,
+//                       limits: {oom_kills, refused_forks, processes_at_max, memory_max_bytes,
+//                       processes_max, cpu_time_max_ms}, detail}
 //   handler, policy    text
 //   sandbox            {pid, slot_uid or null, calls_served, start_us}, or null
 //   start_us, invoke_us, request_bytes, response_bytes      numbers
 //   status             number or null
 //   env                [{name, value}], at most kReportEnvMax, texts cut at kReportTextMax with "…"
 //   env_left_out       number of variables that are not in env
-//   usage              {source, user_us, system_us, max_rss_kib or null, context_switches or null},
-//                      or {source: "", reason}
+//   usage              {source, reason, user_us, system_us, throttled_us, memory_peak_bytes,
+//   peak_of,
+//                      memory_max_hits, oom_kills, processes_peak, processes_max_hits,
+//                      io_read_bytes, io_written_bytes, max_rss_kib, context_switches}; null where
+//                      not known, user_us and system_us too when source is ""
 //   layers             [name]
 //   degraded           {name: text}
 //   stderr             {lines_emitted, lines_dropped}

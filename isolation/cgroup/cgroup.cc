@@ -1,72 +1,89 @@
-#include "isolation/cgroup.h"
+#include "isolation/cgroup/cgroup.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
-#include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <charconv>
-#include <csignal>
-#include <cstdio>
-#include <limits>
+#include <new>
+#include <utility>
 
-#include "isolation/child/enter.h"
-#include "isolation/signal_block.h"
+#include "isolation/cgroup/kernel_text.h"
 
 namespace fnrun::isolation {
 namespace {
 
-// A janitor with nothing to do needs a moment to leave; one that kills first takes up to 10 s.
-constexpr int kIdleJanitorMs = 1'000;
-constexpr int kBusyJanitorMs = 11'000;
-constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-
-SetupError cgroup_error(const std::string& what) {
-  return {SetupStep::kCgroup, 0, errno, what};
+SetupError limit_error(const CgroupSetting& setting, const std::string& what, int os_errno) {
+  return {SetupStep::kCgroupLimit, 0, os_errno, setting.file + " = " + setting.value + what};
 }
 
-// Descriptors that a child moves to 3 and 4 must not sit there themselves.
-UniqueFd above_stdio(UniqueFd fd) {
-  return UniqueFd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 16));
+// A kernel without swap accounting has no file to write to; where there is no swap, nothing is
+// lost.
+bool is_moot(const CgroupSetting& setting) {
+  return setting.file == "memory.swap.max" && setting.value == "0" &&
+         split(read_kernel_text("/proc/swaps"), '\n').size() <= 1;
 }
 
-bool is_over(int pidfd, int timeout_ms) {
-  pollfd ended{pidfd, POLLIN, 0};
-  return ::poll(&ended, 1, timeout_ms) == 1;
-}
-
-void wait_for(int pidfd) {
-  siginfo_t info{};
-  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED) != 0 && errno == EINTR) {
+// What the kernel holds now, of a file that may hold a line for each disk: the line that is ours.
+std::string line_of(const std::string& text, const CgroupSetting& setting) {
+  const std::string_view key = std::string_view(setting.value).substr(0, setting.value.find(' '));
+  std::string_view found;
+  for (const auto line : split(text, '\n')) {
+    found = line;
+    if (setting.file != "io.max" || line.starts_with(std::string(key) + ' ')) break;
   }
+  return std::string(found);
 }
 
-std::string random_suffix() {
-  std::uint32_t random = 0;
-  (void)!::getrandom(&random, sizeof random, 0);
-  char text[9];
-  std::snprintf(text, sizeof text, "%08x", random);
-  return text;
+Result<void> set_one(int dir, const CgroupSetting& setting) {
+  const UniqueFd file(::openat(dir, setting.file.c_str(), O_RDWR | O_CLOEXEC));
+  if (!file && errno == ENOENT && is_moot(setting)) return {};
+  if (!file) return limit_error(setting, "", errno);
+  if (::write(file.get(), setting.value.data(), setting.value.size()) < 0)
+    return limit_error(setting, "", errno);
+  std::array<char, 8192> buffer;  // NOLINT(*-member-init): only n of them looked at.
+  const ssize_t n = ::pread(file.get(), buffer.data(), buffer.size(), 0);
+  if (n < 0) return limit_error(setting, ": reading it back", errno);
+  const std::string held = line_of({buffer.data(), static_cast<std::size_t>(n)}, setting);
+  if (held != setting.value)
+    return limit_error(setting, ": the kernel made of it '" + held + "'", 0);
+  return {};
+}
+
+// cpuset.cpus keeps what was written; what holds is what the groups above leave of it.
+Result<void> check_cpus(int dir, const CgroupSetting& setting) {
+  const std::string effective = line_of(read_kernel_text(dir, "cpuset.cpus.effective"), setting);
+  if (effective == setting.value) return {};
+  return limit_error(setting, ": only '" + effective + "' of these can be had here", 0);
+}
+
+Result<void> write_file(int dir, const char* file, const std::string& text) {
+  const UniqueFd fd(::openat(dir, file, O_WRONLY | O_CLOEXEC));
+  if (!fd || ::write(fd.get(), text.data(), text.size()) < 0)
+    return SetupError{SetupStep::kCgroup, 0, errno, std::string("writing ") + text + " to " + file};
+  return {};
 }
 
 }  // namespace
 
 Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
   if (this != &other) {
-    remove();
+    let_go();
     dir_ = std::move(other.dir_);
+    peak_ = std::move(other.peak_);
     parent_fd_ = other.parent_fd_;
     name_ = std::move(other.name_);
+    leftovers_ = std::move(other.leftovers_);
   }
   return *this;
+}
+
+Result<void> Cgroup::set(std::span<const CgroupSetting> settings) const {
+  for (const CgroupSetting& setting : settings) {
+    if (auto done = set_one(dir_.get(), setting); !done) return done;
+    if (setting.file != "cpuset.cpus") continue;
+    if (auto held = check_cpus(dir_.get(), setting); !held) return held;
+  }
+  return {};
 }
 
 void Cgroup::kill() const noexcept {
@@ -75,37 +92,70 @@ void Cgroup::kill() const noexcept {
   if (file) (void)!::write(file.get(), "1", 1);
 }
 
-std::optional<CpuTime> parse_cpu_stat(std::string_view text) {
-  std::optional<std::uint64_t> user;
-  std::optional<std::uint64_t> system;
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    for (const auto& [key, value] :
-         {std::pair{"user_usec ", &user}, std::pair{"system_usec ", &system}}) {
-      if (!line.starts_with(key)) continue;
-      std::uint64_t number = 0;
-      const std::string_view digits = line.substr(std::string_view(key).size());
-      const auto [rest, error] =
-          std::from_chars(digits.data(), digits.data() + digits.size(), number);
-      constexpr std::uint64_t kMax = std::numeric_limits<std::int64_t>::max();
-      if (error == std::errc{} && rest == digits.data() + digits.size() && number <= kMax)
-        *value = number;
-    }
+// The file is opened before the write: what changes after the open is told by poll(2).
+Result<void> Cgroup::freeze(std::chrono::milliseconds patience) const {
+  const UniqueFd events(::openat(dir_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
+  if (!events) return SetupError{SetupStep::kCgroup, 0, errno, "opening cgroup.events"};
+  if (auto written = write_file(dir_.get(), "cgroup.freeze", "1"); !written) return written;
+  const auto limit = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    std::array<char, 256> text{};
+    const ssize_t n = ::pread(events.get(), text.data(), text.size(), 0);
+    if (n > 0 && keyed_number({text.data(), static_cast<std::size_t>(n)}, "frozen") == 1) return {};
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
+    if (left.count() <= 0) break;
+    pollfd changed{events.get(), POLLPRI, 0};
+    (void)::poll(&changed, 1, static_cast<int>(left.count()));
   }
-  if (!user || !system) return std::nullopt;
-  return CpuTime{std::chrono::microseconds(static_cast<std::int64_t>(*user)),
-                 std::chrono::microseconds(static_cast<std::int64_t>(*system))};
+  (void)thaw();
+  return SetupError{SetupStep::kCgroup, 0, ETIMEDOUT, "freezing: a process did not stop in time"};
+}
+
+Result<void> Cgroup::thaw() const {
+  return write_file(dir_.get(), "cgroup.freeze", "0");
+}
+
+Result<void> Cgroup::reclaim(policies::ByteSize bytes) const {
+  auto written = write_file(dir_.get(), "memory.reclaim", std::to_string(bytes.bytes));
+  if (!written && written.error().os_errno == EAGAIN) return {};  // There was less to take.
+  return written;
+}
+
+ResourceUse Cgroup::use() const {
+  if (!dir_) return {};
+  ResourceUse use = read_use(dir_.get());
+  std::array<char, 32> text{};
+  const ssize_t n = peak_ ? ::pread(peak_.get(), text.data(), text.size(), 0) : 0;
+  if (n > 1) {  // A number and a newline.
+    const std::string_view digits(text.data(), static_cast<std::size_t>(n) - 1);
+    use.memory_peak_bytes = to_number<std::uint64_t>(digits);
+    use.peak_of_call = true;
+  }
+  return use;
 }
 
 std::optional<CpuTime> Cgroup::cpu_time() const {
   if (!dir_) return std::nullopt;
-  const UniqueFd file(::openat(dir_.get(), "cpu.stat", O_RDONLY | O_CLOEXEC));
-  char text[4096];
-  const ssize_t size = file ? ::read(file.get(), text, sizeof text) : -1;
-  if (size <= 0) return std::nullopt;
-  return parse_cpu_stat({text, static_cast<std::size_t>(size)});
+  return read_cpu_time(dir_.get());
+}
+
+bool Cgroup::reset_peak() noexcept {
+  if (!dir_) return false;
+  UniqueFd file =
+      peak_ ? std::move(peak_) : UniqueFd(::openat(dir_.get(), "memory.peak", O_RDWR | O_CLOEXEC));
+  if (!file || ::pwrite(file.get(), "r", 1, 0) != 1) return false;
+  peak_ = std::move(file);
+  return true;
+}
+
+void Cgroup::let_go() noexcept {
+  if (remove()) return;
+  try {
+    const std::lock_guard guard(leftovers_->mutex);
+    leftovers_->names.push_back(std::move(name_));
+  } catch (const std::bad_alloc&) {  // Then the janitor, at our end.
+  }
 }
 
 bool Cgroup::remove() noexcept {
@@ -113,75 +163,6 @@ bool Cgroup::remove() noexcept {
   if (::unlinkat(parent_fd_, name_.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY) return false;
   dir_.reset();
   return true;
-}
-
-Result<void> CgroupTree::start_janitor(int init_image_fd) {
-  int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-    return cgroup_error("socket pair for the janitor");
-  janitor_lifeline_ = UniqueFd(pair[0]);
-  const UniqueFd theirs = above_stdio(UniqueFd(pair[1]));
-  if (!theirs) return cgroup_error("descriptor for the janitor");
-  const child::EnterPlan enter{.control_fd = theirs.get(),
-                               .extra_fd = own_dir_.get(),
-                               .init_image_fd = init_image_fd,
-                               .role = child::Role::kJanitor,
-                               .argument = name_.c_str()};
-  alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
-  const SignalBlock block;
-  // CLONE_VFORK: returns once the janitor runs its own program, so that `stack` may go.
-  const child::CloneResult janitor = child::clone_init(CLONE_VFORK, -1, enter, stack.data());
-  if (janitor.pid < 0)
-    return SetupError{SetupStep::kCgroup, 0, static_cast<int>(-janitor.pid),
-                      "starting the janitor"};
-  janitor_pidfd_ = UniqueFd(janitor.pidfd);
-  if (is_over(janitor_pidfd_.get(), 0))
-    return SetupError{SetupStep::kCgroup, 0, 0, "the janitor ended before it began"};
-  return {};
-}
-
-// The janitor comes before the directory that it is to remove.
-Result<CgroupTree> CgroupTree::make(const std::string& own_dir, int init_image_fd) {
-  UniqueFd own = above_stdio(UniqueFd(::open(own_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  if (!own) return cgroup_error("opening " + own_dir);
-  // The pid is for people; another PID namespace may have the same one, so it does not suffice.
-  CgroupTree tree(std::move(own), "fnrun-" + std::to_string(::getpid()) + "-" + random_suffix(),
-                  init_image_fd);
-  if (auto started = tree.start_janitor(init_image_fd); !started) return started.error();
-  if (::mkdirat(tree.own_dir_.get(), tree.name_.c_str(), 0755) != 0)
-    return cgroup_error("making " + own_dir + "/" + tree.name_);
-  tree.tree_ = UniqueFd(::openat(tree.own_dir_.get(), tree.name_.c_str(), kDirectory));
-  if (!tree.tree_) return cgroup_error("opening " + own_dir + "/" + tree.name_);
-  return tree;
-}
-
-CgroupTree::~CgroupTree() {
-  if (!own_dir_) return;  // Moved from.
-  const bool removed =
-      ::unlinkat(own_dir_.get(), name_.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
-  janitor_lifeline_.reset();
-  if (!janitor_pidfd_) return;
-  // One that was stopped must not hold us up.
-  if (!is_over(janitor_pidfd_.get(), removed ? kIdleJanitorMs : kBusyJanitorMs))
-    ::syscall(SYS_pidfd_send_signal, janitor_pidfd_.get(), SIGKILL, nullptr, 0);
-  wait_for(janitor_pidfd_.get());  // No zombie stays.
-}
-
-Result<Cgroup> CgroupTree::make_cgroup() {
-  if (is_over(janitor_pidfd_.get(), 0)) {  // Somebody killed it: our own death needs another.
-    wait_for(janitor_pidfd_.get());
-    if (auto started = start_janitor(init_image_fd_); !started) return started.error();
-  }
-  const std::string name = "sandbox-" + std::to_string(next_++);
-  if (::mkdirat(tree_.get(), name.c_str(), 0755) != 0)
-    return cgroup_error("making " + name_ + "/" + name);
-  UniqueFd dir(::openat(tree_.get(), name.c_str(), kDirectory));
-  if (!dir) {
-    const SetupError error = cgroup_error("opening " + name_ + "/" + name);
-    ::unlinkat(tree_.get(), name.c_str(), AT_REMOVEDIR);
-    return error;
-  }
-  return Cgroup(std::move(dir), tree_.get(), name);
 }
 
 }  // namespace fnrun::isolation

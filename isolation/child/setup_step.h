@@ -20,6 +20,7 @@ enum class SetupStep : std::uint16_t {
   kRequest,  // What is asked cannot be given to this handler.
   kUidLease,
   kCgroup,
+  kCgroupLimit,
   kInitImage,
   kControlSocket,
 

@@ -98,7 +98,7 @@ RawLauncher::RawLauncher(const Plan& plan, ChildMemory memory)
   }
   if (plan.use_cgroup) {
     cgroup_parent_ =
-        UniqueFd(::open(plan.host.cgroup_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        UniqueFd(::open(plan.host.cgroup.dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const std::string name = "fnrun-bench-" + std::to_string(::getpid()) + "-" +
                              (memory == ChildMemory::kCopied ? "copied" : "shared");
     if (::mkdirat(cgroup_parent_.get(), name.c_str(), 0755) != 0)

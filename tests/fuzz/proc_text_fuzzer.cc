@@ -1,12 +1,15 @@
-// Fuzzes the readers of the kernel's text: id maps, mountinfo, cpu.stat, the kernel's release. What
+// Fuzzes the readers of the kernel's text: id maps, mountinfo, counters of cgroups, /proc/PID/stat
+// and status, the kernel's release; and lists of CPUs. What
 // a handler names (a cgroup, a mount point of its own) comes by there too.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
-#include "isolation/cgroup.h"
+#include "isolation/cgroup/limits.h"
+#include "isolation/cgroup/stats.h"
 #include "isolation/host.h"
+#include "isolation/process_sample.h"
 
 namespace {
 
@@ -48,5 +51,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(major >= 0 && minor >= 0);
   if (const auto time = parse_cpu_stat(text))
     require(time->user.count() >= 0 && time->system.count() >= 0);
+  (void)parse_io_stat(text);
+  for (const char* key : {"RssAnon", "Threads", ""}) (void)status_bytes(text, key);
+  require(stat_cpu(text, 100).count() >= 0);
+  for (const char* controller : {"memory", "io"})
+    require(!why_controller_missing(controller, {text, text, text, text, "/dir"}).why.empty());
+  const std::string cpus = canonical_cpus(text);
+  require(canonical_cpus(cpus) == cpus);
   return 0;
 }

@@ -31,7 +31,7 @@ class LaunchFailure : public SandboxTest {
  protected:
   // The launch fails like this, the ledger reads as before, and the next launch works.
   void expect_failure(const isolation::Plan& plan, const SetupError& expected) {
-    const Ledger before = take_ledger(host.cgroup_dir);
+    const Ledger before = take_ledger(host.cgroup.dir);
     const SetupError error = failure(plan);
     EXPECT_EQ(isolation::name_of(error.step), isolation::name_of(expected.step))
         << error.to_string();
@@ -39,7 +39,7 @@ class LaunchFailure : public SandboxTest {
     EXPECT_EQ(error.os_errno, expected.os_errno) << error.to_string();
     EXPECT_THAT(error.to_string(), HasSubstr(expected.subject));
     EXPECT_THAT(error.to_string(), HasSubstr(std::string(isolation::name_of(expected.step))));
-    EXPECT_EQ(take_ledger(host.cgroup_dir), before);
+    EXPECT_EQ(take_ledger(host.cgroup.dir), before);
   }
   isolation::Plan good() const { return plan(actor({"exit", "0"})); }
   void TearDown() override {
@@ -130,8 +130,8 @@ TEST_F(LaunchFailure, NoDescriptorsLeftAtEachPlaceThatNeedsOne) {
 }
 
 TEST_F(LaunchFailure, TheSupervisorsCgroupIsTakenAway) {
-  if (host.cgroup_dir.empty()) GTEST_SKIP() << host.no_cgroup_because;
-  const auto ours = cgroups_of(::getpid(), host.cgroup_dir);
+  if (host.cgroup.dir.empty()) GTEST_SKIP() << host.cgroup.no_dir_because;
+  const auto ours = cgroups_of(::getpid(), host.cgroup.dir);
   ASSERT_EQ(ours.size(), 1U);
   ASSERT_TRUE(std::filesystem::remove(*ours.begin()));
   expect_failure(good(), {SetupStep::kCgroup, 0, ENOENT, "making fnrun-"});
@@ -235,7 +235,7 @@ class LaunchStep : public LaunchFailure, public ::testing::WithParamInterface<Re
       case Refusal::Needs::kPrivilege:
         return host.privileged ? "" : "only a privileged supervisor does this";
       case Refusal::Needs::kCgroup:
-        return host.cgroup_dir.empty() ? host.no_cgroup_because : "";
+        return host.cgroup.dir.empty() ? host.cgroup.no_dir_because : "";
       case Refusal::Needs::kLandlock:
         return host.landlock_abi == 0 ? "this kernel has no Landlock" : "";
       case Refusal::Needs::kNothing:
@@ -275,10 +275,10 @@ TEST_P(LaunchDeath, IsNotTakenForAStart) {
   with_deadly_call(GetParam().match, [&] {
     if (GetParam().step > SetupStep::kReceivePlan) return expect_failure(wanted, killed);
     // Dead while the supervisor still prepares it: its own next step may be what fails first.
-    const Ledger before = take_ledger(host.cgroup_dir);
+    const Ledger before = take_ledger(host.cgroup.dir);
     EXPECT_THAT(failure(wanted).step,
                 testing::AnyOf(killed.step, SetupStep::kIdMap, SetupStep::kSendPlan));
-    EXPECT_EQ(take_ledger(host.cgroup_dir), before);
+    EXPECT_EQ(take_ledger(host.cgroup.dir), before);
   });
 }
 

@@ -55,8 +55,8 @@ TEST_F(LaunchingProgram, LaunchesLeaveTheSupervisorsOomScoreAlone) {
 }
 
 TEST_F(LaunchingProgram, KilledJanitorIsReplacedWithTheNextSandbox) {
-  if (host.cgroup_dir.empty())
-    GTEST_SKIP() << "no janitor without a cgroup: " << host.no_cgroup_because;
+  if (host.cgroup.dir.empty())
+    GTEST_SKIP() << "no janitor without a cgroup: " << host.cgroup.no_dir_because;
   const pid_t janitor = await_child_named("janitor");
   ASSERT_NE(janitor, 0);
   const isolation::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, janitor, 0)));
@@ -70,8 +70,8 @@ TEST_F(LaunchingProgram, KilledJanitorIsReplacedWithTheNextSandbox) {
 
 // It would wait for ever for one that cannot run; so it kills it.
 TEST_F(LaunchingProgram, StoppedJanitorDoesNotHoldUpTheEnd) {
-  if (host.cgroup_dir.empty())
-    GTEST_SKIP() << "no janitor without a cgroup: " << host.no_cgroup_because;
+  if (host.cgroup.dir.empty())
+    GTEST_SKIP() << "no janitor without a cgroup: " << host.cgroup.no_dir_because;
   const pid_t janitor = await_child_named("janitor");
   ASSERT_NE(janitor, 0);
   ASSERT_EQ(::kill(janitor, SIGSTOP), 0);

@@ -100,7 +100,7 @@ TEST_F(Sandbox, KillEndsStoppedDetachedAndSignalIgnoringDescendants) {
     ASSERT_TRUE(exit) << exit.error().to_string();
     EXPECT_EQ(exit->killed_for, KillReason::kDeadline);
     EXPECT_FALSE(exit->wait_status);
-    EXPECT_EQ(exit->total_cpu.has_value(), !host.cgroup_dir.empty());
+    EXPECT_EQ(exit->use.cpu.has_value(), !host.cgroup.dir.empty());
   }
 }
 
@@ -160,7 +160,7 @@ TEST_F(Sandbox, TwoHundredLaunchesLeaveNothing) {
   const isolation::Plan killed = plan(actor({"pause"}));
   isolation::Plan broken = plan(actor({"exit", "0"}));
   broken.policy.working_directory = "/nonexistent";
-  const Ledger before = take_ledger(host.cgroup_dir);
+  const Ledger before = take_ledger(host.cgroup.dir);
   for (int i = 0; i < 200; ++i) {
     if (i % 3 == 0) {
       EXPECT_TRUE(run(good).exit.wait_status.has_value());
@@ -172,7 +172,7 @@ TEST_F(Sandbox, TwoHundredLaunchesLeaveNothing) {
     }
   }
   // With kTestUids leases in all, one that stayed would have been missed by now.
-  EXPECT_EQ(take_ledger(host.cgroup_dir), before);
+  EXPECT_EQ(take_ledger(host.cgroup.dir), before);
 }
 
 }  // namespace

@@ -95,10 +95,10 @@ class SupervisorDeath : public SandboxTest {
 
   void expect_nothing_left(const Supervisor& supervisor) {
     int status = 0;
-    ASSERT_TRUE(reap_everything(supervisor.pid, status)) << take_ledger(host.cgroup_dir);
+    ASSERT_TRUE(reap_everything(supervisor.pid, status)) << take_ledger(host.cgroup.dir);
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
     EXPECT_TRUE(processes_marked(marker_).empty());
-    EXPECT_TRUE(cgroups_of(supervisor.pid, host.cgroup_dir).empty());
+    EXPECT_TRUE(cgroups_of(supervisor.pid, host.cgroup.dir).empty());
   }
 
   std::string tests_dir() const { return handlers_dir() + "/.."; }

@@ -105,7 +105,7 @@ void SandboxTest::SetUp() {
   probed = isolation::probe_host(few_of(probed->slot_uids));
   ASSERT_TRUE(probed) << probed.error().to_string();
   host = *probed;
-  before_ = take_ledger(host.cgroup_dir);
+  before_ = take_ledger(host.cgroup.dir);
   auto made =
       isolation::Launcher::make(host, {.uid_lock_file = (temp_.path() / "run/uids.lock").string()});
   ASSERT_TRUE(made) << made.error().to_string();
@@ -115,7 +115,7 @@ void SandboxTest::SetUp() {
 void SandboxTest::TearDown() {
   launcher.reset();
   if (before_) {
-    EXPECT_EQ(take_ledger(host.cgroup_dir), *before_);
+    EXPECT_EQ(take_ledger(host.cgroup.dir), *before_);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <linux/mount.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,7 +32,7 @@ Host whole_host() {
   host.landlock_abi = 7;
   host.time_namespace = true;
   host.last_capability = 40;
-  host.cgroup_dir = "/sys/fs/cgroup";
+  host.cgroup.dir = "/sys/fs/cgroup";
   return host;
 }
 
@@ -70,14 +71,15 @@ TEST_F(Compile, AWholeHostHasEveryLayerAndNothingDegraded) {
   for (const char* layer :
        {"user_namespace", "pid_namespace", "mount_namespace", "network_namespace", "ipc_namespace",
         "uts_namespace", "cgroup_namespace", "time_namespace", "cgroup", "private_root", "rlimits",
-        "session_keyring", "no_capabilities", "no_new_privs", "landlock", "seccomp"})
+        "memory", "pids", "cpu", "session_keyring", "no_capabilities", "no_new_privs", "landlock",
+        "seccomp"})
     EXPECT_THAT(plan.layers, testing::Contains(layer));
   EXPECT_EQ(plan.layers.back(), "seccomp");  // In the order of setting up.
 }
 
 TEST_F(Compile, ARequiredLayerThatIsMissingIsRefusedNamingLayerAndCause) {
-  host.cgroup_dir.clear();
-  host.no_cgroup_because = "the test took it away";
+  host.cgroup.dir.clear();
+  host.cgroup.no_dir_because = "the test took it away";
   EXPECT_EQ(error().step, SetupStep::kLayerMissing);
   EXPECT_THAT(error().to_string(), HasSubstr("requires 'cgroup': the test took it away"));
   EXPECT_THAT(error().to_string(), HasSubstr("hint: add the layer to the policy's \"prefer\""));
@@ -92,24 +94,66 @@ TEST_F(Compile, ARequiredLayerThatIsMissingIsRefusedNamingLayerAndCause) {
 }
 
 TEST_F(Compile, APreferredLayerThatIsMissingIsWrittenDown) {
-  policy.preferred = {
-      {Layer::kCgroup, "why"}, {Layer::kLandlock, "why"}, {Layer::kTimeNamespace, "why"}};
+  for (const Layer layer : policies::kLayers) policy.preferred[layer] = "why";
   EXPECT_TRUE(compiled().value().degraded.empty());  // There: nothing is said.
-  host.cgroup_dir.clear();
-  host.no_cgroup_because = "the test took it away";
+  host.cgroup.dir.clear();
+  host.cgroup.no_dir_because = "the test took it away";
   host.landlock_abi = 0;
   host.time_namespace = false;
   const Plan plan = compiled().value();
-  ASSERT_EQ(plan.degraded.size(), 3U);
+  ASSERT_EQ(plan.degraded.size(), 6U) << "with memory, pids and cpu, which no group can have then";
   EXPECT_EQ(plan.degraded.at("cgroup"), "the test took it away");
   EXPECT_FALSE(plan.use_cgroup);
   EXPECT_FALSE(plan.use_time_namespace);
   EXPECT_EQ(plan.landlock_fs, 0U);
-  for (const char* layer : {"cgroup", "landlock", "time_namespace"}) {
+  for (const char* layer : {"cgroup", "landlock", "time_namespace", "memory", "pids", "cpu"}) {
     EXPECT_THAT(plan.layers, testing::Not(testing::Contains(layer)));
     EXPECT_THAT(plan.explain(), HasSubstr(std::string("DEGRADED ") + layer));
   }
   EXPECT_THAT(plan.layers, testing::Contains("seccomp"));  // Never degraded.
+}
+
+TEST_F(Compile, AControllerIsMissedOnlyByAPolicyThatNeedsIt) {
+  for (const Layer controller : policies::kControllers)
+    host.cgroup.missing[controller] = {"taken away", "give it back"};
+  for (const Layer layer : {Layer::kMemory, Layer::kPids, Layer::kCpu})
+    policy.preferred[layer] = "why";
+  const Plan plan = compiled().value();
+  EXPECT_EQ(plan.degraded.size(), 3U) << "no limit asks for io and cpuset";
+  EXPECT_TRUE(plan.controllers.empty());
+  EXPECT_TRUE(plan.cgroup_settings.empty());
+  EXPECT_TRUE(plan.sample_memory && plan.sample_processes);
+  EXPECT_THAT(plan.degraded.at("memory"), HasSubstr("taken away; instead resident memory"));
+  policy.limits.io_read_per_second_max = policies::mebibytes(1);
+  EXPECT_THAT(error().to_string(), HasSubstr("requires 'io': taken away; to enable it, give it"));
+  policy.limits.io_read_per_second_max = {0};
+  policy.limits.cpus = "0";
+  EXPECT_THAT(error().to_string(), HasSubstr("requires 'cpuset'"));
+  policy.limits.cpus = "";
+  policy.limits.cpu_max_percent = 0;
+  EXPECT_FALSE(compiled().value().degraded.contains("cpu"));
+}
+
+TEST_F(Compile, WhereNobodyCanLookTheReportSaysThatNothingIsEnforced) {
+  host.cgroup.dir.clear();
+  host.can_sample = false;
+  for (const Layer layer : policies::kLayers) policy.preferred[layer] = "why";
+  const Plan plan = compiled().value();
+  EXPECT_THAT(plan.degraded.at("memory"), HasSubstr("memory_max_bytes is NOT enforced"));
+  EXPECT_THAT(plan.degraded.at("cpu_time"), HasSubstr("cpu_time_max_ms is NOT enforced"));
+  EXPECT_FALSE(plan.sample_memory);
+}
+
+TEST_F(Compile, TheControllerOfProcessesRefusesBeforeTheRlimitDoes) {
+  const auto nproc = [&] {
+    for (const ResourceLimit& limit : compiled().value().limits)
+      if (limit.resource == RLIMIT_NPROC) return limit.value;
+    return std::uint64_t{0};
+  };
+  EXPECT_GT(nproc(), policy.limits.processes_max + 1);
+  host.cgroup.missing[Layer::kPids] = {"why", ""};
+  policy.preferred[Layer::kPids] = "why";
+  EXPECT_EQ(nproc(), policy.limits.processes_max + 1);
 }
 
 TEST_F(Compile, GroupsThatCannotBeDroppedAreDegradedWithoutPrivilegeOnly) {

@@ -41,7 +41,8 @@ TEST(PolicyJson, EverySectionRoundTrips) {
     "identity": {"hostname": "a-1", "uid": 1, "gid": 65533},
     "working_directory": "/",
     "seccomp": {"default": "errno:3001", "rules": {}},
-    "prefer": {"cgroup": "a", "landlock": "b", "time_namespace": "c"})");
+    "prefer": {"cgroup": "a", "landlock": "b", "time_namespace": "c", "memory": "d", "pids": "e",
+               "cpu": "f", "io": "g", "cpuset": "h"})");
   const Policy policy = parsed(text);
   EXPECT_EQ(policy.filesystem.read_only.at(0).source, "/x");
   EXPECT_FALSE(policy.filesystem.read_only.at(0).executable);
@@ -49,7 +50,7 @@ TEST(PolicyJson, EverySectionRoundTrips) {
   EXPECT_EQ(policy.identity.gid, 65'533U);
   EXPECT_EQ(policy.seccomp.default_action.os_errno, 3001);
   EXPECT_TRUE(policy.seccomp.rules.empty());
-  EXPECT_EQ(policy.preferred.size(), 3U);
+  EXPECT_EQ(policy.preferred.size(), policies::kLayers.size());
   EXPECT_EQ(parsed(to_json(policy)), policy);
 }
 
@@ -59,7 +60,11 @@ TEST(PolicyJson, EveryLimitLandsInItsOwnMember) {
     "request_max_bytes": 200004, "response_max_bytes": 200005, "tmp_max_bytes": 200006,
     "tmp_inodes_max": 200007, "open_files_max": 200008, "processes_max": 200009,
     "file_size_max_bytes": 200010, "stack_max_bytes": 200011, "stderr_line_max_bytes": 200012,
-    "stderr_lines_per_second_max": 200013})"))
+    "stderr_lines_per_second_max": 200013, "memory_max_bytes": 4200014,
+    "memory_high_bytes": 200015, "memory_swap_max_bytes": 200016, "memory_oom_group": false,
+    "cpu_max_percent": 200017, "cpu_weight": 9018, "cpu_time_max_ms": 200019, "cpus": "0-3,6",
+    "io_read_per_second_max_bytes": 200020, "io_write_per_second_max_bytes": 200021,
+    "io_reads_per_second_max": 200022, "io_writes_per_second_max": 200023})"))
                             .limits;
   const Limits expected = {.invoke_timeout = std::chrono::milliseconds(200'001),
                            .start_timeout = std::chrono::milliseconds(200'002),
@@ -70,6 +75,18 @@ TEST(PolicyJson, EveryLimitLandsInItsOwnMember) {
                            .tmp_inodes_max = 200'007,
                            .open_files_max = 200'008,
                            .processes_max = 200'009,
+                           .memory_max = {4'200'014},
+                           .memory_high = {200'015},
+                           .memory_swap_max = {200'016},
+                           .memory_oom_group = false,
+                           .cpu_max_percent = 200'017,
+                           .cpu_weight = 9'018,
+                           .cpu_time_max = std::chrono::milliseconds(200'019),
+                           .cpus = "0-3,6",
+                           .io_read_per_second_max = {200'020},
+                           .io_write_per_second_max = {200'021},
+                           .io_reads_per_second_max = 200'022,
+                           .io_writes_per_second_max = 200'023,
                            .file_size_max = {200'010},
                            .stack_max = {200'011},
                            .stderr_line_max = {200'012},

@@ -73,6 +73,11 @@ Evidence with_status(int status) {
   evidence.wait_status = status;
   return evidence;
 }
+Evidence with_limits(const LimitEvidence& limits) {
+  Evidence evidence;
+  evidence.limits = limits;
+  return evidence;
+}
 Evidence with_setup(SetupStep step, int os_errno = 0) {
   Evidence evidence;
   evidence.setup = SetupError{step, 0, os_errno, "/opt/handler"};
@@ -188,9 +193,29 @@ TEST(Outcome, EachCauseHasItsOutcome) {
       {Cause::kShutdown, Outcome::kShuttingDown},
       {Cause::kSetup, Outcome::kSetupFailed},
       {Cause::kIo, Outcome::kProtocolError},
+      {Cause::kOverMemory, Outcome::kOutOfMemory},
+      {Cause::kOverCpuTime, Outcome::kCpuExceeded},
   };
   for (const auto& [cause, outcome] : rows)
     EXPECT_EQ(decide(cause, {}), outcome) << static_cast<int>(cause);
+}
+
+TEST(Outcome, ALimitThatWasHitExplainsAMissingAnswer) {
+  const LimitEvidence oom{.oom_kills = 1, .refused_forks = 1, .processes_at_max = true};
+  const LimitEvidence refused{.refused_forks = 1};
+  const LimitEvidence seen{.processes_at_max = true};
+  for (const Cause cause : {Cause::kDeadline, Cause::kHandlerEnded, Cause::kIo}) {
+    EXPECT_EQ(decide(cause, with_limits(oom)), Outcome::kOutOfMemory);
+    EXPECT_EQ(decide(cause, with_limits(refused)), Outcome::kPidsExceeded);
+    EXPECT_EQ(decide(cause, with_limits(seen)), Outcome::kPidsExceeded);
+  }
+  for (const Cause cause :
+       {Cause::kAnswered, Cause::kTooLarge, Cause::kInvalidMessage, Cause::kUnsolicited,
+        Cause::kCancelled, Cause::kShutdown, Cause::kOverMemory, Cause::kOverCpuTime})
+    EXPECT_EQ(decide(cause, with_limits(oom)), decide(cause, {})) << static_cast<int>(cause);
+  Evidence forbidden = with_status(killed(SIGSYS));
+  forbidden.limits = oom;
+  EXPECT_EQ(decide(Cause::kHandlerEnded, forbidden), Outcome::kPolicyViolation);
 }
 
 TEST(Outcome, FirstCauseWinsOverWhateverTheHandlerThenDiedOf) {
@@ -225,7 +250,8 @@ TEST(Outcome, EndOfTheHandlerIsReadFromItsWaitStatus) {
       {killed(40), Outcome::kCrashed, 168},
       {killed(SIGSYS), Outcome::kPolicyViolation, 159},
       {killed(SIGSYS) | 0x80, Outcome::kPolicyViolation, 159},
-      {killed(SIGXCPU), Outcome::kCpuExceeded, 137},
+      // Nobody here sends it for a limit: it is the handler's own doing.
+      {killed(SIGXCPU), Outcome::kCrashed, 128 + SIGXCPU},
   };
   for (const Row& row : rows)
     for (const Cause cause : {Cause::kHandlerEnded, Cause::kIo}) {
@@ -290,7 +316,18 @@ TEST(Outcome, DescriptionNamesTheEvidence) {
       {Outcome::kCrashed, with_status(exited(0)), {"status 0", "flushed"}},
       {Outcome::kCrashed, with_status(exited(127)), {"status 127", "not found"}},
       {Outcome::kCrashed, with_status(exited(159)), {"status 159", "SIGSYS"}},
-      {Outcome::kCpuExceeded, with_status(killed(SIGXCPU)), {"SIGXCPU", "CPU"}},
+      {Outcome::kOutOfMemory,
+       with_limits({.oom_kills = 2, .memory_max_bytes = 4'096}),
+       {"limits.memory_max_bytes (4096)", "OOM killer took 2 processes"}},
+      {Outcome::kPidsExceeded,
+       with_limits({.refused_forks = 1, .processes_max = 16}),
+       {"limits.processes_max (16", "refused 1 fork"}},
+      {Outcome::kPidsExceeded,
+       with_limits({.processes_at_max = true, .processes_max = 16}),
+       {"sampling found as many"}},
+      {Outcome::kCpuExceeded,
+       with_limits({.cpu_time_max_ms = 3'000}),
+       {"limits.cpu_time_max_ms (3000 ms", "endless loop"}},
       {Outcome::kTimedOut, {}, {"deadline", "limits.invoke_timeout_ms"}},
       {Outcome::kInitTimedOut, with_setup(SetupStep::kStartTimeout), {"limits.start_timeout_ms"}},
       {Outcome::kSetupFailed,

@@ -36,7 +36,21 @@ InvocationReport full_report() {
   report.bytes = {5, 12};
   report.status = -3;
   report.env = {{"A", "1"}, {"B", ""}};
-  report.usage = {"cgroup", "", 1'500, 250, 3'072, 9};
+  report.usage = {.source = "cgroup",
+                  .reason = "",
+                  .user_us = 1'500,
+                  .system_us = 250,
+                  .throttled_us = 7,
+                  .memory_peak_bytes = 65'536,
+                  .peak_of = "call",
+                  .memory_max_hits = 4,
+                  .oom_kills = 0,
+                  .processes_peak = 3,
+                  .processes_max_hits = 2,
+                  .io_read_bytes = 11,
+                  .io_written_bytes = 12,
+                  .max_rss_kib = 3'072,
+                  .context_switches = 9};
   report.layers = {"user_namespace", "seccomp"};
   report.degraded = {{"landlock", "not in this kernel"}};
   report.stderr_lines = {3, 1};
@@ -73,8 +87,10 @@ TEST(Report, SaysWhatItWasGiven) {
   EXPECT_EQ(json["env"].dump(), R"([{"name":"A","value":"1"},{"name":"B","value":""}])");
   EXPECT_EQ(json["env_left_out"], 0);
   EXPECT_EQ(json["usage"].dump(),
-            R"({"source":"cgroup","user_us":1500,"system_us":250,"max_rss_kib":3072,)"
-            R"("context_switches":9})");
+            R"({"source":"cgroup","reason":"","user_us":1500,"system_us":250,"throttled_us":7,)"
+            R"("memory_peak_bytes":65536,"peak_of":"call","memory_max_hits":4,"oom_kills":0,)"
+            R"("processes_peak":3,"processes_max_hits":2,"io_read_bytes":11,)"
+            R"("io_written_bytes":12,"max_rss_kib":3072,"context_switches":9})");
   EXPECT_EQ(json["layers"].dump(), R"(["user_namespace","seccomp"])");
   EXPECT_EQ(json["degraded"].dump(), R"({"landlock":"not in this kernel"})");
   EXPECT_EQ(json["stderr"].dump(), R"({"lines_emitted":3,"lines_dropped":1})");
@@ -87,18 +103,29 @@ TEST(Report, WhatIsNotKnownIsNullOrHasAReasonAndIsNeverANumber) {
   EXPECT_TRUE(json["sandbox"].is_null());
   EXPECT_TRUE(json["status"].is_null());
   EXPECT_EQ(json["evidence"].dump(),
-            R"({"wait_status":null,"killed_for":null,"setup":null,"detail":""})");
-  EXPECT_EQ(json["usage"].dump(), R"({"source":"","reason":"no cgroup"})");
+            R"({"wait_status":null,"killed_for":null,"setup":null,"limits":{"oom_kills":0,)"
+            R"("refused_forks":0,"processes_at_max":false,"memory_max_bytes":0,)"
+            R"("processes_max":0,"cpu_time_max_ms":0},"detail":""})");
+  for (const auto& [key, value] : json["usage"].items()) {
+    if (key == "reason")
+      EXPECT_EQ(value, "no cgroup");
+    else if (key == "source" || key == "peak_of")
+      EXPECT_EQ(value, "");
+    else
+      EXPECT_TRUE(value.is_null()) << key;
+  }
   EXPECT_EQ(json["env"].dump(), "[]");
   EXPECT_EQ(json["layers"].dump(), "[]");
   EXPECT_EQ(json["degraded"].dump(), "{}");
 
   report.sandbox.pid = 1;
-  report.usage = {"wait4", "", 1, 2, std::nullopt, std::nullopt};
+  report.usage = {};
+  report.usage.source = "wait4";
+  report.usage.user_us = 1;
   EXPECT_EQ(parsed(report)["sandbox"]["slot_uid"], nullptr);
-  EXPECT_EQ(parsed(report)["usage"].dump(),
-            R"({"source":"wait4","user_us":1,"system_us":2,"max_rss_kib":null,)"
-            R"("context_switches":null})");
+  EXPECT_EQ(parsed(report)["usage"]["user_us"], 1);
+  EXPECT_EQ(parsed(report)["usage"]["system_us"], 0);
+  EXPECT_EQ(parsed(report)["usage"]["max_rss_kib"], nullptr);
 }
 
 TEST(Report, EachOutcomeStandsWithItsNumbersFromTheTable) {

@@ -1,0 +1,40 @@
+// What the processes below one process hold and have used, by /proc: the next best where no
+// controller counts.
+//
+// A look at one instant: what lives and dies between two looks goes unseen. For a sandbox the
+// process is its init, to which every orphan inside is handed, so nothing inside is outside the
+// tree. Kernel text, read bounded and parsed totally; any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace fnrun::isolation {
+
+struct ProcessSample {
+  std::uint64_t threads = 0;  // Without those of the root of the tree.
+  // Anonymous and shared memory and swap, each page once as far as the kernel can say; neither page
+  // cache nor files in /tmp.
+  std::uint64_t resident_bytes = 0;
+  // Of living processes and the children that they waited for.
+  std::chrono::microseconds cpu{};
+};
+
+// Whether this kernel tells the children of a process (CONFIG_PROC_CHILDREN).
+[[nodiscard]] bool can_sample_processes();
+// Nothing if the root is gone or cannot be seen. Counts exactly up to `resident_limit`; beyond it
+// the costlier way is taken that counts a page shared by a fork once.
+[[nodiscard]] std::optional<ProcessSample> sample_processes(pid_t root,
+                                                            std::uint64_t resident_limit);
+
+// The kernel's text; total. "RssAnon:\t     128 kB" of /proc/PID/status, by key, in bytes.
+[[nodiscard]] std::uint64_t status_bytes(std::string_view status, std::string_view key);
+// utime, stime, cutime and cstime of /proc/PID/stat, whose second field is a name that a handler
+// chooses, parentheses and spaces included. `ticks`: of a second.
+[[nodiscard]] std::chrono::microseconds stat_cpu(std::string_view stat, long ticks);
+
+}  // namespace fnrun::isolation

@@ -1,0 +1,61 @@
+// Looks at what a sandbox uses, where nobody else ends it at a limit: CPU time of a call always,
+// memory only on hosts without the controller.
+//
+// Wakes as late as the limit allows: CPU time cannot grow faster than there are CPUs, memory not
+// faster than it can be written. Says when a limit is passed, once; kills nothing itself. Owned by
+// the Invoker, on its executor; the sandbox and the plan must outlive it.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+
+#include "isolation/plan.h"
+#include "isolation/sandbox.h"
+#include "supervisor/outcome.h"
+
+namespace fnrun::supervisor {
+
+class ResourceWatch : public std::enable_shared_from_this<ResourceWatch> {
+ public:
+  // `on_exceeded` gets kOverMemory or kOverCpuTime.
+  ResourceWatch(boost::asio::any_io_executor executor, const isolation::Sandbox& sandbox,
+                const isolation::Plan& plan, std::function<void(Cause)> on_exceeded);
+
+  // Between calls memory goes on being looked at, less often. Call once, when somebody owns us.
+  void start();
+  // `used`: the CPU time before the call, where a cgroup tells.
+  void begin_call(const std::optional<isolation::CpuTime>& used);
+  void end_call();
+  void stop();
+
+  // Where only looking tells: one look more, before whatever there is to see is killed.
+  void look();
+  // The most that any look saw since the call began. No value: nobody looked.
+  [[nodiscard]] std::optional<std::uint64_t> resident_peak() const { return resident_peak_; }
+  [[nodiscard]] std::optional<std::uint64_t> threads_peak() const { return threads_peak_; }
+
+ private:
+  [[nodiscard]] std::optional<std::chrono::microseconds> cpu_used() const;
+  [[nodiscard]] std::chrono::microseconds until_next_look() const;
+  void arm();
+  void exceeded(Cause cause);
+
+  const isolation::Sandbox& sandbox_;
+  const isolation::Plan& plan_;
+  std::function<void(Cause)> on_exceeded_;
+  boost::asio::steady_timer timer_;
+  const bool samples_;    // Somebody has to look at processes.
+  const bool times_cpu_;  // The policy bounds CPU time.
+  bool armed_ = false;
+  bool in_call_ = false;
+  bool over_ = false;
+  std::chrono::microseconds cpu_before_{};
+  std::chrono::microseconds cpu_now_{};
+  std::uint64_t resident_now_ = 0;
+  std::optional<std::uint64_t> resident_peak_;
+  std::optional<std::uint64_t> threads_peak_;
+};
+
+}  // namespace fnrun::supervisor
