@@ -1,14 +1,16 @@
 # How tests are declared.
 #
 # Labels say what a test needs: `unit` nothing, `process` starts processes, `security` builds real
-# sandboxes, `e2e` runs the command, `fuzz` replays corpora, `bench` prints ratios.
+# sandboxes, `e2e` runs the command, `controllers` limits with a cgroup's controllers, `install` builds
+# against what is installed, `fuzz` replays corpora, `bench` prints ratios.
 
 include(GoogleTest)
 
 set(FNRUN_FUZZ_SECONDS 20 CACHE STRING "How long each libFuzzer target runs as a test")
 
 # fnrun_gtest(<name> LABEL <label> SOURCES … LINK … [TIMEOUT seconds] [SERIAL])
-# One executable; every TEST of it is a ctest of its own. SERIAL: not beside other tests.
+# One executable; every TEST of it is a ctest of its own. SERIAL: not beside other tests. A machine
+# that is slower than the limits are meant for says FNRUN_TIMEOUT_FACTOR=<whole number> to ctest.
 function(fnrun_gtest name)
   cmake_parse_arguments(ARG "SERIAL" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -22,7 +24,18 @@ function(fnrun_gtest name)
     list(APPEND properties RUN_SERIAL ON)
   endif()
   # Discovery at test time: a build must not need what the tests need.
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES ${properties})
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
+  # ctest reads this after the tests that it found.
+  set(limit ${CMAKE_CURRENT_BINARY_DIR}/${name}_limit.cmake)
+  file(CONFIGURE OUTPUT ${limit} @ONLY CONTENT [=[
+if("$ENV{FNRUN_TIMEOUT_FACTOR}" MATCHES "^[0-9]+$")
+  math(EXPR limit "@ARG_TIMEOUT@ * $ENV{FNRUN_TIMEOUT_FACTOR}")
+  foreach(test IN LISTS @name@_TESTS)
+    set_tests_properties("${test}" PROPERTIES TIMEOUT ${limit})
+  endforeach()
+endif()
+]=])
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${limit})
 endfunction()
 
 # fnrun_fuzzer(<name> SOURCES … LINK … [CORPUS files…])
