@@ -188,7 +188,9 @@ TEST_F(Mutation, WithoutLandlockTheMountsAndNamespacesHoldAlone) {
     EXPECT_EQ(without(kSwitchLandlock, call(SYS_kill, {"1", "9"})), "ok 0") << "and survived";
   }
   EXPECT_EQ(without(kSwitchLandlock, {"walk-create", "/dev"}), inside({"walk-create", "/dev"}));
-  const std::string walked = without(kSwitchLandlock, {"walk-create", "/"});
+  // An emulated machine takes minutes to look at all of /usr.
+  const char* everywhere = emulated() ? "/tmp" : "/";
+  const std::string walked = without(kSwitchLandlock, {"walk-create", everywhere});
   EXPECT_THAT(walked, testing::EndsWith(" /tmp"));
   EXPECT_EQ(split(walked, ' ').size(), 3U);
   EXPECT_EQ(without(kSwitchLandlock, {"exec-copy", "/tmp"}), "errno EACCES");
