@@ -51,12 +51,14 @@ class ScriptsTest(unittest.TestCase):
         return path
 
     def test_help_is_help_and_a_wrong_word_is_an_error(self):
-        for name in ("quickstart", "check", "setup/packages"):
-            told = self.run_script(name, "--help", cwd="/")
+        for name in ("tools/quickstart", "tools/check", "tools/setup/packages", "tests/vm/run"):
+            told = self.run_script(f"../{name}", "--help", cwd="/")
             self.assertEqual((told.returncode, told.stderr), (0, ""))
-            self.assertIn(f"usage: tools/{name}", told.stdout)
+            self.assertIn(f"usage: {name}", told.stdout)
         self.assertEqual(self.run_script("quickstart", "fast").returncode, 2)
         self.assertEqual(self.run_script("setup/packages", "everything").returncode, 2)
+        for wrong in (["--minutes", "soon"], ["--memory", "0"], ["--out"]):
+            self.assertEqual(self.run_script("../tests/vm/run", *wrong).returncode, 2, wrong)
 
     def test_the_summary_comes_last_and_the_skips_before_it(self):
         verdict = os.path.join(self.folder, "verdict")
@@ -74,8 +76,47 @@ class ScriptsTest(unittest.TestCase):
 
     def test_without_a_summary_nothing_is_lost(self):
         for output in ("", "No tests were found!!!\n", "cut in the mid"):
-            told = self.run_script("setup/ctest_report.py", "/nonexistent", input=output)
-            self.assertEqual((told.returncode, told.stdout), (0, output))
+            for argument in ("/nonexistent", "--hold"):
+                told = self.run_script("setup/ctest_report.py", argument, input=output)
+                self.assertEqual((told.returncode, told.stdout), (0, output))
+
+    def close(self, *arguments):
+        verdict = os.path.join(self.folder, "verdict")
+        told = self.run_script("setup/ctest_report.py", "--close", verdict, *arguments)
+        self.assertEqual((told.returncode, told.stderr), (0, ""))
+        with open(verdict, encoding="utf-8") as file:
+            return told.stdout, file.read()
+
+    def test_what_was_skipped_here_and_ran_elsewhere_has_run(self):
+        told = self.run_script("setup/ctest_report.py", "--hold", input="1/1\n" + NESTED + SUMMARY)
+        self.assertEqual(told.stdout, "1/1\n" + NESTED)
+
+        here = ("--run", "here, 3 s", "0", self.file("here.xml", JUNIT))
+        vm = ("--run", "in the VM", "0", self.file("vm.xml", """<testsuite>
+  <testcase name="Limits.Memory" status="run"/>
+  <testcase name="Silent" status="notrun"><skipped message="m"/>
+    <system-out>no disk</system-out></testcase>
+</testsuite>"""))
+        told, verdict = self.close(*here, *vm, "--not-run", "as a user", "--no-vm was said")
+        self.assertIn("  here, 3 s  1 passed, 0 failed, 3 skipped\n"
+                      "  in the VM  1 passed, 0 failed, 1 skipped\n"
+                      "  as a user  not run: --no-vm was said\n", told)
+        self.assertNotIn("Limits.Memory", told)
+        self.assertIn("1 x no disk\n      Silent", told)
+        self.assertTrue(told.endswith("\n\n100% tests passed, 0 tests failed out of 4\n"))
+        self.assertEqual(verdict, "100% tests passed, 0 tests failed out of 4, 2 skipped\n")
+
+    def test_a_failure_anywhere_is_one_and_so_is_a_machine_that_died(self):
+        here = ("--run", "here", "0", self.file("here.xml", JUNIT))
+        failed = self.file("vm.xml", '<testsuite><testcase name="Fine" status="fail"/></testsuite>')
+        for order in ((*here, "--run", "VM", "8", failed), ("--run", "VM", "8", failed, *here)):
+            told, _ = self.close(*order)
+            self.assertTrue(told.endswith("\n\n75% tests passed, 1 tests failed out of 4\n\n"
+                                          "The following tests FAILED:\n\tFine (VM)\n"))
+        told, verdict = self.close(*here, "--run", "VM", "125", "/nonexistent")
+        self.assertIn("VM    0 passed, 0 failed, 0 skipped; it ended with status 125", told)
+        self.assertIn("The following tests FAILED:\n\tVM: it ended with status 125", told)
+        self.assertIn("1 of 2 runs", verdict)
 
     def test_only_the_missing_packages_are_installed(self):
         calls = os.path.join(self.folder, "calls")
