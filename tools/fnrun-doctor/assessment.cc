@@ -1,0 +1,76 @@
+#include "assessment.h"
+
+#include <algorithm>
+
+namespace fnrun::doctor {
+namespace {
+
+// Controllers are rows before policies know them as layers: nobody needs what no policy can name.
+bool is_a_layer(std::string_view name) {
+  for (std::uint8_t i = 0; i < 64; ++i) {
+    const std::string_view known = policies::name_of(static_cast<policies::Layer>(i));
+    if (known == name) return true;
+    if (known == "?") return false;
+  }
+  return false;
+}
+
+Demand demand_of(const policies::Policy& policy, const Probe& probe) {
+  if (probe.need == Need::kAlways) return Demand::kRequired;
+  if (probe.need == Need::kNobody || !is_a_layer(probe.layer)) return Demand::kNone;
+  const bool preferred =
+      std::any_of(policy.preferred.begin(), policy.preferred.end(),
+                  [&](const auto& entry) { return probe.layer == policies::name_of(entry.first); });
+  return preferred ? Demand::kPreferred : Demand::kRequired;
+}
+
+}  // namespace
+
+std::string_view name_of(Demand demand) noexcept {
+  switch (demand) {
+    case Demand::kNone:
+      return "no";
+    case Demand::kPreferred:
+      return "preferred";
+    case Demand::kRequired:
+      return "required";
+  }
+  return "?";
+}
+
+std::vector<Demand> demands_of(const policies::Policy& policy, const std::vector<Probe>& table) {
+  std::vector<Demand> demands;
+  for (const Probe& probe : table) demands.push_back(demand_of(policy, probe));
+  // Backwards: a row comes after what it hangs on, so one pass reaches the roots.
+  for (std::size_t i = table.size(); i-- > 0;)
+    for (std::size_t j = 0; j < i; ++j) {
+      const auto& needs = table[i].hangs_on;
+      if (std::find(needs.begin(), needs.end(), table[j].id) != needs.end())
+        demands[j] = std::max(demands[j], demands[i]);
+    }
+  return demands;
+}
+
+std::optional<Finding> finding_without_running(const Probe& probe, const std::vector<Row>& before) {
+  for (const Row& row : before) {
+    if (std::find(probe.hangs_on.begin(), probe.hangs_on.end(), row.probe->id) ==
+        probe.hangs_on.end())
+      continue;
+    if (row.finding.verdict != Verdict::kWorks)
+      return untested("hangs on " + std::string(row.probe->id));
+  }
+  return std::nullopt;
+}
+
+Assessment assess(const std::vector<Row>& rows) {
+  Assessment assessment;
+  for (const Row& row : rows) {
+    if (row.finding.verdict != Verdict::kMissing) continue;
+    if (row.demand == Demand::kRequired) assessment.stopped_by.push_back(row.probe->id);
+    if (row.demand == Demand::kPreferred) assessment.degraded.push_back(row.probe->id);
+  }
+  assessment.holds = assessment.stopped_by.empty();
+  return assessment;
+}
+
+}  // namespace fnrun::doctor
