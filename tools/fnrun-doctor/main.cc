@@ -61,22 +61,21 @@ Surroundings look_around() {
   return here;
 }
 
-// False: the policy itself cannot be compiled, on no host.
-bool make_plan(Surroundings& here, const policies::Policy& policy) {
+void make_plan(Surroundings& here, const policies::Policy& policy) {
   here.no_plan_because = here.no_host_because;
-  if (!here.no_plan_because.empty()) return true;
+  if (!here.no_plan_because.empty()) return;
   auto handler = isolation::find_handler({launched_program()}, policy, "", here.host);
   if (!handler) {
     here.no_plan_because = handler.error().to_string();
-    return true;
+    return;
   }
   auto plan = isolation::compile(policy, here.host, std::move(*handler));
   if (plan) {
     here.plan = std::move(*plan);
-    return true;
+  } else {
+    here.no_plan_because = plan.error().to_string();
+    here.policy_is_bad = plan.error().step == isolation::SetupStep::kPolicy;
   }
-  here.no_plan_because = plan.error().to_string();
-  return plan.error().step != isolation::SetupStep::kPolicy;
 }
 
 Finding find(const Probe& probe, const Surroundings& here, const std::vector<Row>& before) {
@@ -97,10 +96,7 @@ int examine(const Options& options) {
   }
   const StopSignals signals;
   Surroundings here = look_around();
-  if (!make_plan(here, *policy)) {
-    std::cerr << "fnrun-doctor: " << options.policy << ": " << here.no_plan_because << '\n';
-    return kExitBadPolicy;
-  }
+  make_plan(here, *policy);
   Report report;
   report.policy = options.policy;
   report.host = "Linux " + trimmed(read_file("/proc/sys/kernel/osrelease"));
@@ -111,6 +107,12 @@ int examine(const Options& options) {
     report.rows.push_back({&probe, find(probe, here, report.rows), demands[i]});
   }
   report.assessment = assess(report.rows);
+  // Compiling can also fail for what the host lacks; then another row says so, and that is the
+  // news.
+  if (here.policy_is_bad && report.assessment.stopped_by.size() == 1) {
+    std::cerr << "fnrun-doctor: " << options.policy << ": " << here.no_plan_because << '\n';
+    return kExitBadPolicy;
+  }
   std::cout << (options.json ? to_json(report) : to_table(report, use_colour())) << std::flush;
   return report.assessment.holds ? 0 : kExitCannotHold;
 }

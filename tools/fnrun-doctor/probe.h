@@ -45,6 +45,7 @@ struct Surroundings {
   std::string controllers;
   std::optional<isolation::Plan> plan;  // The policy's, with the doctor's own handler …
   std::string no_plan_because;          // … or why there is none.
+  bool policy_is_bad = false;           // Then: compile() blames the policy.
 };
 
 // Who needs a layer.

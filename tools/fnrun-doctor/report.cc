@@ -64,12 +64,14 @@ std::string sentence(const Report& report) {
 std::string to_table(const Report& report, bool colour) {
   std::string text = padded("verdict", kVerdictWidth) + padded("layer", kIdWidth) +
                      padded("needed", kDemandWidth) + "why\n";
+  std::string_view told;  // Rows that follow each other are often enabled together.
   for (const Row& row : report.rows) {
     text += coloured(row, colour) + padded(row.probe->id, kIdWidth) +
             padded(name_of(row.demand), kDemandWidth) + printable(row.finding.why) + "\n";
-    if (row.finding.verdict == Verdict::kMissing)
-      text += std::string(kVerdictWidth + kIdWidth + kDemandWidth, ' ') +
-              "to enable: " + std::string(row.probe->enable) + "\n";
+    if (row.finding.verdict != Verdict::kMissing || row.probe->enable == told) continue;
+    told = row.probe->enable;
+    text += std::string(kVerdictWidth + kIdWidth + kDemandWidth, ' ') +
+            "to enable: " + std::string(told) + "\n";
   }
   return text + "\n" + sentence(report) + "\n";
 }

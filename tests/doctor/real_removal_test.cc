@@ -1,0 +1,143 @@
+// Layers taken away by the kernel itself, not by a gate: what a host without them answers.
+//
+// Namespaces by the limits of a user namespace that the test makes, each of which counts for its
+// own; seccomp by filters around the doctor that outrank the ones it tries.
+#include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include "tests/doctor/doctor_run.h"
+#include "tests/support/sandbox_fixture.h"
+
+namespace fnrun::test {
+namespace {
+
+class RealRemoval : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_user_namespace(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+bool write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text << std::flush;
+  return file.good();
+}
+
+// A user namespace of ours in which `kind` of namespace cannot be made; "" for none.
+int enter_limited(const std::string& kind) {
+  const std::string uid = "65534 " + std::to_string(::geteuid()) + " 1\n";
+  const std::string gid = "65534 " + std::to_string(::getegid()) + " 1\n";
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return 99;
+  if (!write_text("/proc/self/setgroups", "deny") || !write_text("/proc/self/uid_map", uid) ||
+      !write_text("/proc/self/gid_map", gid))
+    return 98;
+  if (!kind.empty() && !write_text("/proc/sys/user/max_" + kind + "_namespaces", "0\n")) return 97;
+  return 0;
+}
+
+TEST_F(RealRemoval, OfEachNamespaceByItsLimit) {
+  const Diagnosis before = diagnose({}, [] { return enter_limited(""); });
+  ASSERT_FALSE(before.missing.contains("launch")) << before.why.at("launch");
+  const std::map<std::string, std::string> row_of{
+      {"user", "user_namespace"},     {"pid", "pid_namespace"},   {"mnt", "mount_namespace"},
+      {"net", "network_namespace"},   {"ipc", "ipc_namespace"},   {"uts", "uts_namespace"},
+      {"cgroup", "cgroup_namespace"}, {"time", "time_namespace"},
+  };
+  for (const auto& [kind, row] : row_of) {
+    const Diagnosis after = diagnose({}, [&kind = kind] { return enter_limited(kind); });
+    Rows red = before.missing;
+    red.insert(row);
+    // The kernel has time namespaces, so launching counts on them, and cannot.
+    red.insert("launch");
+    EXPECT_EQ(after.missing, red) << row;
+    EXPECT_NE(after.why.at(row).find("ENOSPC"), std::string::npos) << after.why.at(row);
+    EXPECT_EQ(after.code, 125);
+  }
+}
+
+// Around the doctor: the call that its filters are about is answered already.
+int answer_victim_by(std::uint32_t action) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, action),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 99;
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0 ? 0 : 98;
+}
+
+// An action that is known and does not act is missing: each row sees its filter act. Whichever
+// outranks the one that is tried wins (seccomp(2)); between equals, the newer.
+TEST_F(RealRemoval, OfSeccompActionsByOneThatOutranksThem) {
+  const Diagnosis before = diagnose();
+  const auto red_under = [&](std::uint32_t action) {
+    Rows red = diagnose({}, [=] { return answer_victim_by(action); }).missing;
+    for (const auto& row : before.missing) red.erase(row);
+    return red;
+  };
+  EXPECT_EQ(red_under(SECCOMP_RET_ALLOW), Rows{});
+  EXPECT_EQ(red_under(SECCOMP_RET_ERRNO | 1), (Rows{"seccomp_log", "seccomp_user_notif"}));
+  EXPECT_EQ(red_under(SECCOMP_RET_TRAP),
+            (Rows{"seccomp_errno", "seccomp_log", "seccomp_user_notif"}));
+  EXPECT_EQ(red_under(SECCOMP_RET_KILL_THREAD),
+            (Rows{"seccomp_errno", "seccomp_log", "seccomp_trap", "seccomp_user_notif"}));
+}
+
+TEST_F(RealRemoval, OfTheCgroupMount) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may unmount";
+  const auto found = isolation::probe_host();
+  ASSERT_TRUE(found);
+  const std::string dir = found->cgroup_dir;
+  if (dir.empty()) GTEST_SKIP() << found->no_cgroup_because;
+  // Of our own mount namespace, and only as long as the doctor runs.
+  const auto unmount = [&] {
+    if (::unshare(CLONE_NEWNS) != 0) return 99;
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 98;
+    return ::umount2(dir.c_str(), MNT_DETACH) == 0 ? 0 : 97;
+  };
+  const Diagnosis before = diagnose();
+  const Diagnosis after = diagnose({}, unmount);
+  Rows red = after.missing;
+  for (const auto& row : before.missing) red.erase(row);
+  for (const char* row : {"memory", "pids", "cpu", "io", "cpuset"}) red.erase(row);
+  EXPECT_EQ(red, Rows{"cgroup_mount"});
+}
+
+TEST_F(RealRemoval, OfDelegationByAReadOnlyMount) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may remount";
+  const auto found = isolation::probe_host();
+  ASSERT_TRUE(found);
+  const std::string dir = found->cgroup_dir;
+  if (dir.empty()) GTEST_SKIP() << found->no_cgroup_because;
+  const auto make_read_only = [&] {
+    if (::unshare(CLONE_NEWNS) != 0) return 99;
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 98;
+    return ::mount(nullptr, dir.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) == 0
+               ? 0
+               : 97;
+  };
+  const Diagnosis before = diagnose();
+  const Diagnosis after = diagnose({}, make_read_only);
+  Rows red = after.missing;
+  for (const auto& row : before.missing) red.erase(row);
+  EXPECT_EQ(red, Rows{"cgroup_delegation"});
+  EXPECT_NE(after.why.at("cgroup_delegation").find("EROFS"), std::string::npos)
+      << after.why.at("cgroup_delegation");
+}
+
+}  // namespace
+}  // namespace fnrun::test
