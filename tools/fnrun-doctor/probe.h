@@ -56,8 +56,8 @@ enum class Need : std::uint8_t {
 };
 
 struct Probe {
-  std::string_view id;     // Stable: what --json and monitoring name it by.
-  std::string_view title;  // What is tried, in words.
+  std::string_view id{};     // Stable: what --json and monitoring name it by.
+  std::string_view title{};  // What is tried, in words.
   Need need = Need::kAlways;
   std::string_view layer{};  // For kUnlessPreferred: the policy's name of it.
   // Rows without which this one cannot be tried.

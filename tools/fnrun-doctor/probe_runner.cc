@@ -20,6 +20,8 @@ namespace {
 using isolation::UniqueFd;
 using std::chrono::steady_clock;
 
+constexpr std::chrono::seconds kKillBound{2};
+
 // The child's word: a verdict and a text. The child did what untrusted surroundings made it do, so
 // the parent takes nothing from it but these bytes.
 struct Word {
@@ -78,6 +80,11 @@ Finding died(int status) {
   return missing(text);
 }
 
+Finding hung(std::chrono::milliseconds bound) {
+  return missing("no answer within " + std::to_string(bound.count()) +
+                 " ms: the kernel does not come back from it");
+}
+
 }  // namespace
 
 StopSignals::StopSignals() {
@@ -108,13 +115,13 @@ Finding run_probe(const std::function<Finding()>& body, std::chrono::millisecond
   // End of file comes when the child and all its helpers are gone, the word usually before.
   const bool spoke = wait_readable(ours.get(), limit);
   const bool ended = spoke && (!pidfd || wait_readable(pidfd.get(), limit));
-  // Not reaped yet, so the number is still the child's.
-  if (!ended) ::kill(child, SIGKILL);
+  if (!ended) {
+    ::kill(child, SIGKILL);  // Not reaped yet, so the number is still the child's.
+    // One that the kernel holds heeds no signal: it is left behind, waiting for it could take ever.
+    if (pidfd && !wait_readable(pidfd.get(), steady_clock::now() + kKillBound)) return hung(bound);
+  }
   const int status = wait_for_helper(child);
-  if (!spoke)
-    return missing("no answer within " +
-                   std::to_string(std::chrono::duration_cast<std::chrono::seconds>(bound).count()) +
-                   " s: the kernel does not come back from it");
+  if (!spoke) return hung(bound);
   if (auto finding = read_word(ours.get())) return *finding;
   return died(status);
 }

@@ -173,8 +173,11 @@ std::vector<Probe> cgroup_probes() {
       row("clone_into_cgroup", "clone3 into a group", "cgroup_delegation", kNewerKernel,
           probe_clone_into_cgroup),
   };
-  for (Probe& probe : rows)
-    if (probe.id == "cgroup_freeze") probe.need = Need::kNobody;
+  for (Probe& probe : rows) {
+    if (probe.id != "cgroup_freeze") continue;  // Not used yet.
+    probe.need = Need::kNobody;
+    probe.layer = {};
+  }
   for (const std::string_view controller : {"memory", "pids", "cpu", "io", "cpuset"}) {
     rows.push_back(row(controller, "cgroup controller: a group takes a limit", "cgroup_delegation",
                        kControllerOnV2, [=](const Surroundings& here) {

@@ -142,10 +142,14 @@ Finding probe_seccomp_user_notif(const Surroundings&) {
     return ::syscall(kVictim) == kAnswer ? kCallAnswered : kCallElse;
   });
   if (victim < 0) return failed("fork", errno);
-  pollfd arrived{listener.get(), POLLIN, 0};
+  const isolation::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, victim, 0)));
+  if (!pidfd) return failed("pidfd_open", errno);
+  // It ends without a notification where another filter answers.
+  std::array<pollfd, 2> either{pollfd{listener.get(), POLLIN, 0}, pollfd{pidfd.get(), POLLIN, 0}};
   seccomp_notif call{};
   seccomp_notif_resp answer{};
-  if (::poll(&arrived, 1, kNotifyBoundMs) != 1 || (arrived.revents & POLLIN) == 0 ||
+  if (::poll(either.data(), either.size(), kNotifyBoundMs) < 1 ||
+      (either[0].revents & POLLIN) == 0 ||
       ::ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_RECV, &call) != 0)
     return missing("the filtered call of a child never arrived at the listener");
   answer.id = call.id;

@@ -1,0 +1,170 @@
+// The doctor's parts that need no host: what is asked of it, what stops it, what the kernel's text
+// says, and what becomes of a probe that dies or hangs.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+#include <string>
+
+#include "tests/support/sandbox_fixture.h"
+#include "tools/fnrun-doctor/assessment.h"
+#include "tools/fnrun-doctor/controller_reason.h"
+#include "tools/fnrun-doctor/kernel_files.h"
+#include "tools/fnrun-doctor/probe_runner.h"
+#include "tools/fnrun-doctor/probe_table.h"
+#include "tools/fnrun-doctor/report.h"
+
+namespace fnrun::doctor {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ProbeRunner, GivesBackWhatTheProbeFound) {
+  const Finding finding = run_probe([] { return missing(std::string(kWhyMax + 100, 'x')); });
+  EXPECT_EQ(finding.verdict, Verdict::kMissing);
+  EXPECT_EQ(finding.why, std::string(kWhyMax, 'x'));
+}
+
+TEST(ProbeRunner, AProbeThatDiesOrThrowsIsMissing) {
+  const Finding killed = run_probe([]() -> Finding {
+    ::signal(SIGSYS, SIG_DFL);
+    ::raise(SIGSYS);
+    return works("not reached");
+  });
+  EXPECT_EQ(killed.verdict, Verdict::kMissing);
+  EXPECT_THAT(killed.why, HasSubstr("SIGSYS: a seccomp filter"));
+  const Finding silent = run_probe([]() -> Finding { ::_exit(0); });
+  EXPECT_EQ(silent.verdict, Verdict::kMissing);
+  const Finding thrown = run_probe([]() -> Finding { throw std::runtime_error("no luck"); });
+  EXPECT_THAT(thrown.why, HasSubstr("no luck"));
+}
+
+TEST(ProbeRunner, AProbeThatNeverEndsIsKilledAndMissing) {
+  const Finding finding = run_probe(
+      []() -> Finding {
+        for (;;) ::pause();
+      },
+      std::chrono::milliseconds(50));
+  EXPECT_EQ(finding.verdict, Verdict::kMissing);
+  EXPECT_THAT(finding.why, HasSubstr("no answer within 50 ms"));
+}
+
+TEST(ProbeTable, RowsComeAfterWhatTheyHangOnAndTeach) {
+  std::set<std::string_view> seen;
+  for (const Probe& probe : probe_table()) {
+    for (const auto on : probe.hangs_on) EXPECT_TRUE(seen.contains(on)) << probe.id;
+    EXPECT_TRUE(seen.insert(probe.id).second) << probe.id;
+    EXPECT_FALSE(probe.title.empty()) << probe.id;
+    EXPECT_FALSE(probe.enable.empty()) << probe.id;
+    EXPECT_TRUE(probe.run) << probe.id;
+    EXPECT_EQ(probe.need == Need::kUnlessPreferred, !probe.layer.empty()) << probe.id;
+  }
+}
+
+std::vector<Probe> small_table() {
+  return {
+      {.id = "root", .need = Need::kNobody},
+      {.id = "middle", .need = Need::kNobody, .hangs_on = {"root"}},
+      {.id = "leaf", .need = Need::kUnlessPreferred, .layer = "landlock", .hangs_on = {"middle"}},
+      {.id = "aside", .need = Need::kNobody, .hangs_on = {"root"}},
+      {.id = "unknown", .need = Need::kUnlessPreferred, .layer = "no-such-layer"},
+      {.id = "basic", .need = Need::kAlways},
+  };
+}
+
+TEST(Demands, WhatANeededRowHangsOnIsNeededAsMuch) {
+  policies::Policy policy;
+  using enum Demand;
+  EXPECT_EQ(demands_of(policy, small_table()),
+            (std::vector{kRequired, kRequired, kRequired, kNone, kNone, kRequired}));
+  policy.preferred[policies::Layer::kLandlock] = "a test";
+  EXPECT_EQ(demands_of(policy, small_table()),
+            (std::vector{kPreferred, kPreferred, kPreferred, kNone, kNone, kRequired}));
+}
+
+TEST(Assessment, OnlyWhatIsRequiredAndMissingStops) {
+  const auto table = small_table();
+  std::vector<Row> rows{
+      {&table[0], works(""), Demand::kRequired},    {&table[1], missing(""), Demand::kNone},
+      {&table[2], missing(""), Demand::kPreferred}, {&table[3], untested(""), Demand::kRequired},
+      {&table[5], works(""), Demand::kRequired},
+  };
+  EXPECT_TRUE(assess(rows).holds);
+  EXPECT_THAT(assess(rows).degraded, ::testing::ElementsAre("leaf"));
+  rows[4].finding = missing("");
+  EXPECT_FALSE(assess(rows).holds);
+  EXPECT_THAT(assess(rows).stopped_by, ::testing::ElementsAre("basic"));
+}
+
+TEST(Assessment, WhatHangsOnARowThatDoesNotWorkIsNotTried) {
+  const auto table = small_table();
+  EXPECT_FALSE(finding_without_running(table[1], {{&table[0], works("")}}));
+  for (const Finding& root : {missing(""), untested("")}) {
+    const auto told = finding_without_running(table[1], {{&table[0], root}});
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->verdict, Verdict::kUntested);
+    EXPECT_EQ(told->why, "hangs on root");
+  }
+}
+
+TEST(Report, EscapesWhatTheKernelOrAPathSaid) {
+  const auto table = small_table();
+  Report report{.policy = "x\x1b[2Jy", .host = "Linux", .rows = {}, .assessment = {}};
+  report.rows.push_back({&table[0], missing("a\nb\x7f"), Demand::kNone});
+  const std::string text = to_table(report, false);
+  EXPECT_THAT(text, HasSubstr("a\\x0ab\\x7f"));
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  report.rows[0].finding.why = "\xff";
+  EXPECT_THAT(to_json(report), HasSubstr("\xef\xbf\xbd"));  // No invalid UTF-8 gets out.
+}
+
+TEST(Report, ColoursByVerdict) {
+  const auto table = small_table();
+  Report report{.policy = "p", .host = "Linux", .rows = {}, .assessment = {}};
+  report.rows.push_back({&table[0], missing(""), Demand::kRequired});
+  EXPECT_THAT(to_table(report, true), HasSubstr("\x1b[31mmissing"));
+  report.rows[0].demand = Demand::kPreferred;
+  EXPECT_THAT(to_table(report, true), HasSubstr("\x1b[33mmissing"));
+}
+
+constexpr std::string_view kMounts =
+    "22 27 0:21 / /proc rw,relatime - proc proc rw,hidepid=invisible,gid=4\n"
+    "35 31 0:32 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+    "36 31 0:33 / /sys/fs/cgroup/blkio rw shared:9 - cgroup cgroup rw,blkio\n";
+constexpr std::string_view kProcCgroups =
+    "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
+    "cpuset\t0\t1\t1\ncpu\t3\t1\t1\nblkio\t7\t1\t1\nmemory\t0\t14\t0\npids\t8\t1\t1\n";
+
+TEST(KernelText, SaysWhereAControllerIsBound) {
+  const auto why = [](std::string_view name) {
+    return why_controller_missing(name, kMounts, kProcCgroups);
+  };
+  EXPECT_THAT(why("cpu"), HasSubstr("'cpu' mounted at /sys/fs/cgroup/cpu,cpuacct"));
+  EXPECT_THAT(why("io"), HasSubstr("'blkio' mounted at /sys/fs/cgroup/blkio"));
+  EXPECT_THAT(why("pids"), HasSubstr("bound to cgroup v1, and"));
+  EXPECT_THAT(why("memory"), HasSubstr("cgroup_disable=memory"));
+  EXPECT_THAT(why("cpuset"), HasSubstr("do not pass it down"));
+  EXPECT_THAT(why("misc"), HasSubstr("built without it"));
+}
+
+TEST(KernelText, IsReadTotally) {
+  EXPECT_EQ(option_of_proc_mount(kMounts, "hidepid"), "invisible");
+  EXPECT_EQ(option_of_proc_mount(kMounts, "gid"), "4");
+  EXPECT_EQ(option_of_proc_mount(kMounts, "hide"), "");
+  EXPECT_EQ(option_of_proc_mount("", "hidepid"), "");
+  EXPECT_EQ(option_of_proc_mount("1 2 3 / /proc - proc", "hidepid"), "");
+  EXPECT_EQ(option_of_proc_mount(" - proc \n - proc proc\n", "hidepid"), "");
+  EXPECT_THAT(why_controller_missing("cpu", " - cgroup \n - cgroup\n", "cpu 1 1 1"),
+              HasSubstr("bound to cgroup v1"));
+  EXPECT_TRUE(has_word("cpuset cpu io\n", "io"));
+  EXPECT_FALSE(has_word("cpuset io_uring\n", "io"));
+  EXPECT_EQ(trimmed(" a b\n \n"), " a b");
+  EXPECT_EQ(trimmed("\n"), "");
+}
+
+}  // namespace
+}  // namespace fnrun::doctor
