@@ -3,21 +3,23 @@
 // A case is one row and the system calls without which its layer is not there. Red are then, beside
 // what this host lacks anyway: that row, and `launch` where a sandbox cannot do without the layer;
 // untested: what the doctor's own table says to hang on it. CoverEveryRow keeps the list whole.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <linux/landlock.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <sys/mount.h>
+#include <signal.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -268,6 +270,11 @@ TEST_F(FakedFiles, AHostWithoutCgroup2) {
     EXPECT_TRUE(after.untested.contains(row)) << row;
 }
 
+std::string cgroup_dir() {
+  return isolation::find_cgroup_dir(own_text("/proc/self/mountinfo"),
+                                    own_text("/proc/self/cgroup"));
+}
+
 // A host that passes every controller down to us; the files that a group would have are fakes that
 // take what is written.
 // What a kernel does with them is for a machine that has them.
@@ -315,14 +322,87 @@ TEST_F(FakedControllers, EachIsRedAloneWhenItIsNotListed) {
   }
 }
 
-TEST_F(FakedControllers, WhatIsNotPassedDownIsUntestedAndSaysWhatItWouldTake) {
+TEST_F(FakedControllers, OnTheHostsRootNothingIsChangedToTry) {
+  if (::access((cgroup_dir() + "/cgroup.type").c_str(), F_OK) == 0)
+    GTEST_SKIP() << "our own cgroup is not the root";
   fake("/cgroup.subtree_control", "");
   const Diagnosis after = diagnose(gate());
   for (const auto& [controller, limit] : kLimits) {
     EXPECT_TRUE(after.untested.contains(controller)) << after.why.at(controller);
-    EXPECT_NE(after.why.at(controller).find("would need writing +" + controller), std::string::npos)
+    EXPECT_NE(after.why.at(controller).find("writing +" + controller), std::string::npos)
         << after.why.at(controller);
   }
+}
+
+// The doctor in a cgroup of its own, below ours.
+class OwnCgroup : public FakedControllers {
+ protected:
+  void SetUp() override {
+    FakedControllers::SetUp();
+    if (IsSkipped()) return;
+    dir_ = cgroup_dir() + "/fnrun-test-doctor-" + std::to_string(::getpid());
+    ASSERT_EQ(::mkdir(dir_.c_str(), 0755), 0);
+    fake("/cgroup.subtree_control", "");
+  }
+  void TearDown() override {
+    if (dir_.empty()) return;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(dir_, error)) {
+      if (!entry.is_directory()) continue;
+      ADD_FAILURE() << "left: " << entry.path();
+      ::rmdir(entry.path().c_str());
+    }
+    EXPECT_EQ(::rmdir(dir_.c_str()), 0) << dir_;
+  }
+  [[nodiscard]] std::function<int()> enter() const {
+    return [this] {
+      std::ofstream procs(dir_ + "/cgroup.procs");
+      procs << ::getpid() << std::flush;
+      return procs.good() ? 0 : 99;
+    };
+  }
+  [[nodiscard]] const std::string& dir() const { return dir_; }
+
+ private:
+  std::string dir_;
+};
+
+TEST_F(OwnCgroup, TheDoctorStepsAsideTriesAndComesBack) {
+  std::set<std::string> entered;
+  const Diagnosis found = diagnose(
+      [&](const GatedCall& call) {
+        if (call.number == SYS_openat && call.text(1).ends_with("-self/cgroup.procs"))
+          entered.insert(call.text(1));
+        return gate()(call);
+      },
+      enter());
+  for (const auto& [controller, limit] : kLimits)
+    EXPECT_THAT(found.why.at(controller), ::testing::HasSubstr("took the limit " + limit));
+  EXPECT_EQ(entered.size(), 1U);
+}
+
+TEST_F(OwnCgroup, NobodyIsMovedWhereOthersAre) {
+  // The test itself is one.
+  const std::string back = cgroup_dir();
+  std::ofstream(dir() + "/cgroup.procs") << ::getpid() << std::flush;
+  const Diagnosis found = diagnose(gate(), enter());
+  std::ofstream(back + "/cgroup.procs") << ::getpid() << std::flush;
+  for (const auto& [controller, limit] : kLimits) {
+    EXPECT_TRUE(found.untested.contains(controller)) << found.why.at(controller);
+    EXPECT_THAT(found.why.at(controller), ::testing::HasSubstr("1 other processes would have"));
+  }
+}
+
+TEST_F(OwnCgroup, TheDoctorComesBackAlsoWhenItsProbeIsKilled) {
+  const Diagnosis found = diagnose(
+      [&](const GatedCall& call) {
+        if (call.number == SYS_openat && call.text(1).ends_with("/memory.max"))
+          ::kill(call.caller, SIGKILL);
+        return gate()(call);
+      },
+      enter());
+  EXPECT_THAT(found.why.at("memory"), ::testing::HasSubstr("killed by SIGKILL"));
+  EXPECT_THAT(found.why.at("pids"), ::testing::HasSubstr("took the limit"));
 }
 
 TEST_F(FakedFiles, CoreDumpsGoToAProgramThatALimitOfNothingDoesNotStop) {

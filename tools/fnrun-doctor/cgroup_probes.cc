@@ -18,6 +18,7 @@
 #include "controller_reason.h"
 #include "isolation/unique_fd.h"
 #include "kernel_files.h"
+#include "passed_down.h"
 #include "probe_runner.h"
 
 namespace fnrun::doctor {
@@ -27,19 +28,43 @@ using isolation::UniqueFd;
 
 constexpr int kEventBoundMs = 10'000;
 
+std::string path_of_group(const Surroundings& here) {
+  return here.cgroup_dir + "/" + here.group_name;
+}
+
+// The kernel wakes who polls cgroup.events for POLLPRI when a value in it changes.
+bool becomes(const std::string& events_file, std::string_view line) {
+  const UniqueFd file(::open(events_file.c_str(), O_RDONLY | O_CLOEXEC));
+  while (file) {
+    std::array<char, 512> text{};
+    const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
+    if (size < 0) return false;
+    for (const auto found : lines_of(std::string_view(text.data(), static_cast<std::size_t>(size))))
+      if (found == line) return true;
+    pollfd changed{file.get(), POLLPRI, 0};
+    if (::poll(&changed, 1, kEventBoundMs) != 1) return false;
+  }
+  return false;
+}
+
+// With whatever is in it.
+void remove_group(const Surroundings& here) {
+  const std::string dir = path_of_group(here);
+  if (here.cgroup_dir.empty() || ::access(dir.c_str(), F_OK) != 0) return;
+  (void)write_file(dir + "/cgroup.kill", "1");
+  if (becomes(dir + "/cgroup.events", "populated 0")) ::rmdir(dir.c_str());
+}
+
 // A group below our own cgroup, for one probe. Its members are helpers of the probe.
 class Group {
  public:
-  explicit Group(const Surroundings& here) : here_(here), dir_(path_of(here)) {
+  explicit Group(const Surroundings& here) : here_(here), dir_(path_of_group(here)) {
     if (::mkdir(dir_.c_str(), 0755) != 0) os_errno_ = errno;
   }
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
   ~Group() {
     if (os_errno_ == 0) remove_group(here_);
-  }
-  static std::string path_of(const Surroundings& here) {
-    return here.cgroup_dir + "/" + here.group_name;
   }
 
   [[nodiscard]] std::optional<Finding> fault() const {
@@ -99,49 +124,6 @@ std::optional<Finding> put_into(const Group& group, const Member& member) {
   const int error = write_file(group.file("cgroup.procs"), std::to_string(member.pid()));
   if (error != 0) return failed("moving a child of ours into a group below our cgroup", error);
   return std::nullopt;
-}
-
-// The kernel wakes who polls cgroup.events for POLLPRI when a value in it changes.
-bool becomes(const std::string& events_file, std::string_view line) {
-  const UniqueFd file(::open(events_file.c_str(), O_RDONLY | O_CLOEXEC));
-  while (file) {
-    std::array<char, 512> text{};
-    const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
-    if (size < 0) return false;
-    for (const auto found : lines_of({text.data(), static_cast<std::size_t>(size)}))
-      if (found == line) return true;
-    pollfd changed{file.get(), POLLPRI, 0};
-    if (::poll(&changed, 1, kEventBoundMs) != 1) return false;
-  }
-  return false;
-}
-
-// Who is in our own cgroup beside the doctor and its probe: they keep controllers from being passed
-// down ("no internal processes", cgroup-v2.rst).
-std::size_t others_in(const std::string& dir) {
-  std::size_t others = 0;
-  for (const auto pid : words_of(read_file(dir + "/cgroup.procs")))
-    if (pid != std::to_string(::getpid()) && pid != std::to_string(::getppid())) ++others;
-  return others;
-}
-
-// Passing a controller down takes a write to our own cgroup's subtree_control, and that the kernel
-// refuses while processes are in it: launching does it, moving the supervisor; the doctor only says
-// what it would take.
-Finding not_passed_down(const Surroundings& here, std::string_view controller) {
-  const std::string write =
-      "writing +" + std::string(controller) + " to " + here.cgroup_dir + "/cgroup.subtree_control";
-  if (::access((here.cgroup_dir + "/cgroup.type").c_str(), F_OK) != 0)
-    return untested("it is here; limiting a group would need " + write +
-                    ", which is the host's root and not changed to try");
-  const std::size_t others = others_in(here.cgroup_dir);
-  if (others == 0)
-    return untested("it is here; limiting a group would need " + write +
-                    " once the supervisor has moved itself into a group below, as launching does");
-  return untested("it is here; limiting a group would need " + write + ", and " +
-                  std::to_string(others) +
-                  " other processes would have to leave our cgroup before: give the supervisor "
-                  "one of its own");
 }
 
 }  // namespace
@@ -206,7 +188,8 @@ Finding probe_clone_into_cgroup(const Surroundings& here) {
   if (child < 0) return failed("clone3(CLONE_INTO_CGROUP)", errno);
   // SAFETY: like fork; libc's idea of our pid is not used in the child.
   if (child == 0) {
-    for (const auto line : lines_of(read_file("/proc/self/cgroup")))
+    const std::string cgroups = read_file("/proc/self/cgroup");
+    for (const auto line : lines_of(cgroups))
       if (line.starts_with("0::") && line.ends_with("/" + here.group_name)) ::_exit(0);
     ::_exit(1);
   }
@@ -224,8 +207,8 @@ std::optional<Finding> look_for_controller(const Surroundings& here, std::string
 }
 
 Finding probe_controller(const Surroundings& here, std::string_view controller) {
-  if (!has_word(read_file(here.cgroup_dir + "/cgroup.subtree_control"), controller))
-    return not_passed_down(here, controller);
+  const PassedDown passed(here, controller);
+  if (passed.fault()) return *passed.fault();
   const Group group(here);
   if (auto fault = group.fault()) return *fault;
   std::optional<Finding> last;
@@ -242,11 +225,9 @@ Finding probe_controller(const Surroundings& here, std::string_view controller) 
   return last ? *last : untested("there is nothing here that it could limit");
 }
 
-void remove_group(const Surroundings& here) {
-  const std::string dir = Group::path_of(here);
-  if (here.cgroup_dir.empty() || ::access(dir.c_str(), F_OK) != 0) return;
-  (void)write_file(dir + "/cgroup.kill", "1");
-  if (becomes(dir + "/cgroup.events", "populated 0")) ::rmdir(dir.c_str());
+void clean_up(const Surroundings& here) {
+  remove_group(here);
+  come_back(here);
 }
 
 }  // namespace fnrun::doctor

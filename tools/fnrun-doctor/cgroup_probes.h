@@ -1,8 +1,8 @@
 // Probes of cgroup v2: the mount, delegation, its core files, and each controller.
 //
 // Each is called in a process of its own (probe_runner.h). They make one group, below our own
-// cgroup, named Surroundings::group_name, and remove it; nobody is moved but helpers of theirs, and
-// no file of a cgroup that was there before is written to.
+// cgroup, named Surroundings::group_name, and remove it; who is moved are helpers of theirs, and,
+// for controllers and back again, the doctor (passed_down.h).
 #pragma once
 
 #include <optional>
@@ -22,8 +22,8 @@ namespace fnrun::doctor {
                                                          std::string_view controller);
 [[nodiscard]] Finding probe_controller(const Surroundings& here, std::string_view controller);
 
-// What a probe left behind that was killed: its group, with whatever is in it. By the runner's
-// side.
-void remove_group(const Surroundings& here);
+// Undoes what a probe left behind that was killed: its group with whatever is in it, its moves. By
+// the doctor, after each probe.
+void clean_up(const Surroundings& here);
 
 }  // namespace fnrun::doctor

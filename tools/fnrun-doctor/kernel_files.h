@@ -17,8 +17,11 @@ inline constexpr std::size_t kKernelTextMax = 1024 * 1024;
 [[nodiscard]] int write_file(const std::string& path, std::string_view text);
 [[nodiscard]] std::string read_link(const std::string& path);
 
+// Views of `text`, which therefore may not be a temporary.
 [[nodiscard]] std::vector<std::string_view> lines_of(std::string_view text);
 [[nodiscard]] std::vector<std::string_view> words_of(std::string_view text);
+std::vector<std::string_view> lines_of(std::string&& text) = delete;
+std::vector<std::string_view> words_of(std::string&& text) = delete;
 [[nodiscard]] bool has_word(std::string_view text, std::string_view word);
 // Without what is white at its end.
 [[nodiscard]] std::string trimmed(std::string_view text);

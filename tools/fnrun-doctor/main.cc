@@ -53,6 +53,8 @@ Surroundings look_around() {
   here.controllers = read_file("/proc/cgroups");
   here.cgroup_dir = isolation::find_cgroup_dir(here.mountinfo, here.own_cgroups);
   here.group_name = new_group_name();
+  if (!here.cgroup_dir.empty())
+    here.passed_down = read_file(here.cgroup_dir + "/cgroup.subtree_control");
   auto host = isolation::probe_host();
   if (host)
     here.host = std::move(*host);
@@ -84,7 +86,7 @@ Finding find(const Probe& probe, const Surroundings& here, const std::vector<Row
   }
   if (auto told = finding_without_running(probe, before)) return *told;
   Finding finding = run_probe([&] { return probe.run(here); });
-  remove_group(here);  // There is one only if the probe was killed.
+  clean_up(here);  // There is something to do only if the probe was killed.
   return finding;
 }
 

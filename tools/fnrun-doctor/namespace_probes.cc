@@ -159,7 +159,8 @@ Finding probe_uts_namespace(const Surroundings&) {
 
 Finding probe_cgroup_namespace(const Surroundings&) {
   if (auto fault = enter(CLONE_NEWCGROUP, "CLONE_NEWCGROUP", "cgroup")) return *fault;
-  for (const auto line : lines_of(read_file("/proc/self/cgroup")))
+  const std::string cgroups = read_file("/proc/self/cgroup");
+  for (const auto line : lines_of(cgroups))
     if (line.starts_with("0::") && line != "0::/")
       return missing("our cgroup in a cgroup namespace of our own is not /, but " +
                      std::string(line.substr(3)));

@@ -38,9 +38,10 @@ struct Finding {
 struct Surroundings {
   isolation::Host host;  // If no_host_because is empty.
   std::string no_host_because;
-  std::string cgroup_dir;  // Our own cgroup v2 directory; "" if none is mounted.
-  std::string group_name;  // What a probe may make below it: "fnrun-doctor-<pid>-<random>".
-  std::string mountinfo;   // /proc/self/mountinfo, /proc/self/cgroup, /proc/cgroups
+  std::string cgroup_dir;   // Our own cgroup v2 directory; "" if none is mounted.
+  std::string group_name;   // What a probe may make below it: "fnrun-doctor-<pid>-<random>".
+  std::string passed_down;  // Its cgroup.subtree_control at the start.
+  std::string mountinfo;    // /proc/self/mountinfo, /proc/self/cgroup, /proc/cgroups
   std::string own_cgroups;
   std::string controllers;
   std::optional<isolation::Plan> plan;  // The policy's, with the doctor's own handler …
