@@ -28,6 +28,7 @@ std::string doctor() {
 
 Diagnosis read_diagnosis(const GatedRun& run) {
   Diagnosis found;
+  found.program = run.program;
   found.code = run.code;
   found.json = nlohmann::json::parse(run.out, nullptr, /*allow_exceptions=*/false);
   if (found.json.is_discarded())
@@ -62,14 +63,14 @@ Rows hanging_on(const nlohmann::json& json, const Rows& roots) {
   return reached;
 }
 
-Rows groups_left() {
-  Rows left;
+std::set<std::string> groups_left_by(pid_t program) {
+  const std::string made = "fnrun-doctor-" + std::to_string(program) + "-";
+  std::set<std::string> left;
   const std::string dir =
       isolation::find_cgroup_dir(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"));
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(dir, error))
-    if (entry.path().filename().string().starts_with("fnrun-doctor-"))
-      left.insert(entry.path().string());
+    if (entry.path().filename().string().starts_with(made)) left.insert(entry.path().string());
   return left;
 }
 

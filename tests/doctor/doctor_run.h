@@ -17,6 +17,7 @@ namespace fnrun::test {
 using Rows = std::set<std::string>;
 
 struct Diagnosis {
+  pid_t program = 0;
   int code = -1;
   nlohmann::json json;
   Rows missing;
@@ -31,7 +32,7 @@ struct Diagnosis {
                                  const std::vector<std::string>& options = {});
 // The rows of `json` that hang on one of `roots`, directly or not.
 [[nodiscard]] Rows hanging_on(const nlohmann::json& json, const Rows& roots);
-// Groups that a doctor left below our own cgroup.
-[[nodiscard]] Rows groups_left();
+// Groups that the doctor with this pid left below our own cgroup. Others may be running.
+[[nodiscard]] std::set<std::string> groups_left_by(pid_t program);
 
 }  // namespace fnrun::test

@@ -188,8 +188,10 @@ GatedRun run_gated(const std::vector<std::string>& argv, const Gate& gate,
     ::ptrace(PTRACE_SYSCALL, program, 0, 0);
     status = Tracer(program, gate).run();
   }
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), content_of(out.get()),
-          content_of(err.get())};
+  return {.program = program,
+          .code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+          .out = content_of(out.get()),
+          .err = content_of(err.get())};
 }
 
 }  // namespace fnrun::test

@@ -35,7 +35,8 @@ struct GateAnswer {
 using Gate = std::function<GateAnswer(const GatedCall&)>;
 
 struct GatedRun {
-  int code = -1;  // 128+n when signal n ended the program itself.
+  pid_t program = 0;  // Its number, while it ran.
+  int code = -1;      // 128+n when signal n ended the program itself.
   std::string out;
   std::string err;
 };

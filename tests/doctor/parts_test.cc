@@ -76,7 +76,7 @@ std::vector<Probe> small_table() {
   };
 }
 
-TEST(Demands, WhatANeededRowHangsOnIsNeededAsMuch) {
+TEST(DoctorDemands, WhatANeededRowHangsOnIsNeededAsMuch) {
   policies::Policy policy;
   using enum Demand;
   EXPECT_EQ(demands_of(policy, small_table()),
@@ -86,7 +86,7 @@ TEST(Demands, WhatANeededRowHangsOnIsNeededAsMuch) {
             (std::vector{kPreferred, kPreferred, kPreferred, kNone, kNone, kRequired}));
 }
 
-TEST(Assessment, OnlyWhatIsRequiredAndMissingStops) {
+TEST(DoctorAssessment, OnlyWhatIsRequiredAndMissingStops) {
   const auto table = small_table();
   std::vector<Row> rows{
       {&table[0], works(""), Demand::kRequired},    {&table[1], missing(""), Demand::kNone},
@@ -100,7 +100,7 @@ TEST(Assessment, OnlyWhatIsRequiredAndMissingStops) {
   EXPECT_THAT(assess(rows).stopped_by, ::testing::ElementsAre("basic"));
 }
 
-TEST(Assessment, WhatHangsOnARowThatDoesNotWorkIsNotTried) {
+TEST(DoctorAssessment, WhatHangsOnARowThatDoesNotWorkIsNotTried) {
   const auto table = small_table();
   EXPECT_FALSE(finding_without_running(table[1], {{&table[0], works("")}}));
   for (const Finding& root : {missing(""), untested("")}) {
@@ -111,7 +111,7 @@ TEST(Assessment, WhatHangsOnARowThatDoesNotWorkIsNotTried) {
   }
 }
 
-TEST(Report, EscapesWhatTheKernelOrAPathSaid) {
+TEST(DoctorReport, EscapesWhatTheKernelOrAPathSaid) {
   const auto table = small_table();
   Report report{.policy = "x\x1b[2Jy", .host = "Linux", .rows = {}, .assessment = {}};
   report.rows.push_back({&table[0], missing("a\nb\x7f"), Demand::kNone});
@@ -122,7 +122,7 @@ TEST(Report, EscapesWhatTheKernelOrAPathSaid) {
   EXPECT_THAT(to_json(report), HasSubstr("\xef\xbf\xbd"));  // No invalid UTF-8 gets out.
 }
 
-TEST(Report, ColoursByVerdict) {
+TEST(DoctorReport, ColoursByVerdict) {
   const auto table = small_table();
   Report report{.policy = "p", .host = "Linux", .rows = {}, .assessment = {}};
   report.rows.push_back({&table[0], missing(""), Demand::kRequired});
@@ -139,7 +139,7 @@ constexpr std::string_view kProcCgroups =
     "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
     "cpuset\t0\t1\t1\ncpu\t3\t1\t1\nblkio\t7\t1\t1\nmemory\t0\t14\t0\npids\t8\t1\t1\n";
 
-TEST(KernelText, SaysWhereAControllerIsBound) {
+TEST(DoctorKernelText, SaysWhereAControllerIsBound) {
   const auto why = [](std::string_view name) {
     return why_controller_missing(name, kMounts, kProcCgroups);
   };
@@ -151,7 +151,7 @@ TEST(KernelText, SaysWhereAControllerIsBound) {
   EXPECT_THAT(why("misc"), HasSubstr("built without it"));
 }
 
-TEST(KernelText, IsReadTotally) {
+TEST(DoctorKernelText, IsReadTotally) {
   EXPECT_EQ(option_of_proc_mount(kMounts, "hidepid"), "invisible");
   EXPECT_EQ(option_of_proc_mount(kMounts, "gid"), "4");
   EXPECT_EQ(option_of_proc_mount(kMounts, "hide"), "");

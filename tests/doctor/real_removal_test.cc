@@ -1,20 +1,26 @@
 // Layers taken away by the kernel itself, not by a gate: what a host without them answers.
 //
 // Namespaces by the limits of a user namespace that the test makes, each of which counts for its
-// own; seccomp by filters around the doctor that outrank the ones it tries.
+// own; seccomp by filters around the doctor that outrank the ones it tries; cgroups by mounts and
+// by what a group of the test's passes down. What a host cannot take away is skipped there, with
+// the reason, and is for another machine.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "tests/doctor/doctor_run.h"
 #include "tests/support/sandbox_fixture.h"
@@ -137,6 +143,68 @@ TEST_F(RealRemoval, OfDelegationByAReadOnlyMount) {
   EXPECT_EQ(red, Rows{"cgroup_delegation"});
   EXPECT_NE(after.why.at("cgroup_delegation").find("EROFS"), std::string::npos)
       << after.why.at("cgroup_delegation");
+}
+
+// A group of the test's below our own cgroup, and one in it for the doctor; gone with this object.
+class TwoGroups {
+ public:
+  explicit TwoGroups(const std::string& own)
+      : outer(own + "/fnrun-test-doctor-" + std::to_string(::getpid())), inner(outer + "/doctor") {
+    made_ = ::mkdir(outer.c_str(), 0755) == 0 && ::mkdir(inner.c_str(), 0755) == 0;
+  }
+  TwoGroups(const TwoGroups&) = delete;
+  TwoGroups& operator=(const TwoGroups&) = delete;
+  ~TwoGroups() {
+    EXPECT_EQ(::rmdir(inner.c_str()), 0) << "something is left in " << inner;
+    EXPECT_EQ(::rmdir(outer.c_str()), 0);
+  }
+  [[nodiscard]] bool made() const { return made_; }
+  [[nodiscard]] int enter() const {
+    return write_text(inner + "/cgroup.procs", std::to_string(::getpid())) ? 0 : 99;
+  }
+  const std::string outer;
+  const std::string inner;
+
+ private:
+  bool made_ = false;
+};
+
+std::vector<std::string> controllers_passed_down(const std::string& dir) {
+  std::ifstream file(dir + "/cgroup.subtree_control");
+  const std::set<std::string> known{"memory", "pids", "cpu", "io", "cpuset"};
+  std::vector<std::string> found;
+  for (std::string name; file >> name;)
+    if (known.contains(name)) found.push_back(name);
+  return found;
+}
+
+TEST_F(RealRemoval, OfEachControllerByNotPassingItDown) {
+  const auto host = isolation::probe_host();
+  ASSERT_TRUE(host);
+  if (host->cgroup_dir.empty()) GTEST_SKIP() << host->no_cgroup_because;
+  const auto controllers = controllers_passed_down(host->cgroup_dir);
+  if (controllers.empty())
+    GTEST_SKIP() << "our own cgroup passes down no controller: they are bound to cgroup v1, or not "
+                    "delegated to us";
+  const TwoGroups groups(host->cgroup_dir);
+  ASSERT_TRUE(groups.made());
+  const auto enter = [&] { return groups.enter(); };
+  const auto pass = [&](const std::string& word) {
+    return write_text(groups.outer + "/cgroup.subtree_control", word);
+  };
+  for (const auto& name : controllers) ASSERT_TRUE(pass("+" + name)) << name;
+  const Diagnosis before = diagnose({}, enter);
+  for (const auto& name : controllers) {
+    EXPECT_THAT(before.why.at(name), ::testing::HasSubstr("took the limit"));
+    ASSERT_TRUE(pass("-" + name));
+    const Diagnosis after = diagnose({}, enter);
+    ASSERT_TRUE(pass("+" + name));
+    Rows red = after.missing;
+    for (const auto& row : before.missing) red.erase(row);
+    red.erase("launch");  // Red or not, as the policy asks for the controller.
+    EXPECT_EQ(red, Rows{name});
+    EXPECT_THAT(after.why.at(name), ::testing::HasSubstr("do not pass it down"));
+  }
 }
 
 }  // namespace
