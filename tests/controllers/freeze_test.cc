@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -165,7 +166,11 @@ TEST_F(Group, AGroupThatCouldNotBeRemovedIsTriedAgainAtTheNextLaunch) {
   first.sandbox.kill(KillReason::kShutdown);
   ASSERT_TRUE(test::wait_readable(first.sandbox.pidfd()));
   const std::string path = group.starts_with("/") ? group : host.cgroup.dir + "/" + group;
-  std::ofstream(path + "/cgroup.procs") << squatter;
+  const UniqueFd procs(::open((path + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  const std::string pid = std::to_string(squatter);
+  ASSERT_EQ(::write(procs.get(), pid.data(), pid.size()), ssize_t(pid.size()))
+      << path << ": " << ::strerrordesc_np(errno);
+  ASSERT_TRUE(first.sandbox.reap());
   { const auto gone = std::move(first); }
   EXPECT_TRUE(fs::exists(path)) << "the squatter keeps it";
   ::kill(squatter, SIGKILL);

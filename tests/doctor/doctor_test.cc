@@ -70,7 +70,7 @@ TEST(DoctorSays, WhatTheHostSaysOtherwise) {
   EXPECT_EQ(found.missing.contains("landlock"), host->landlock_abi == 0);
   const bool no_groups =
       found.missing.contains("cgroup_mount") || found.missing.contains("cgroup_delegation");
-  EXPECT_EQ(no_groups, host->cgroup_dir.empty());
+  EXPECT_EQ(no_groups, host->cgroup.dir.empty());
 }
 
 // A row of the table: its first three words.

@@ -107,8 +107,8 @@ TEST_F(RealRemoval, OfTheCgroupMount) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root may unmount";
   const auto found = isolation::probe_host();
   ASSERT_TRUE(found);
-  const std::string dir = found->cgroup_dir;
-  if (dir.empty()) GTEST_SKIP() << found->no_cgroup_because;
+  const std::string dir = found->cgroup.dir;
+  if (dir.empty()) GTEST_SKIP() << found->cgroup.no_dir_because;
   // Of our own mount namespace, and only as long as the doctor runs.
   const auto unmount = [&] {
     if (::unshare(CLONE_NEWNS) != 0) return 99;
@@ -127,8 +127,8 @@ TEST_F(RealRemoval, OfDelegationByAReadOnlyMount) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root may remount";
   const auto found = isolation::probe_host();
   ASSERT_TRUE(found);
-  const std::string dir = found->cgroup_dir;
-  if (dir.empty()) GTEST_SKIP() << found->no_cgroup_because;
+  const std::string dir = found->cgroup.dir;
+  if (dir.empty()) GTEST_SKIP() << found->cgroup.no_dir_because;
   const auto make_read_only = [&] {
     if (::unshare(CLONE_NEWNS) != 0) return 99;
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 98;
@@ -181,12 +181,12 @@ std::vector<std::string> controllers_passed_down(const std::string& dir) {
 TEST_F(RealRemoval, OfEachControllerByNotPassingItDown) {
   const auto host = isolation::probe_host();
   ASSERT_TRUE(host);
-  if (host->cgroup_dir.empty()) GTEST_SKIP() << host->no_cgroup_because;
-  const auto controllers = controllers_passed_down(host->cgroup_dir);
+  if (host->cgroup.dir.empty()) GTEST_SKIP() << host->cgroup.no_dir_because;
+  const auto controllers = controllers_passed_down(host->cgroup.dir);
   if (controllers.empty())
     GTEST_SKIP() << "our own cgroup passes down no controller: they are bound to cgroup v1, or not "
                     "delegated to us";
-  const TwoGroups groups(host->cgroup_dir);
+  const TwoGroups groups(host->cgroup.dir);
   ASSERT_TRUE(groups.made());
   const auto enter = [&] { return groups.enter(); };
   const auto pass = [&](const std::string& word) {
