@@ -32,8 +32,6 @@ using Words = std::vector<std::string>;
 // "Name:\tvalue" of /proc/…/status.
 [[nodiscard]] std::string field(const std::string& status, const std::string& name);
 [[nodiscard]] std::string read_text(const std::string& path);
-// Whether this is the machine that tests/vm/run starts: each system call takes many times as long.
-[[nodiscard]] bool emulated();
 
 class Attempts : public SandboxTest {
  protected:

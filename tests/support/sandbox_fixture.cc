@@ -45,8 +45,13 @@ std::string handlers_dir() {
   return from_environment("FNRUN_TEST_HANDLERS", FNRUN_HANDLERS_DIR);
 }
 
+bool emulated() { return !from_environment("FNRUN_IN_VM", "").empty(); }
+
 policies::Policy shipped_policy(const std::string& name) {
-  return policies::load_policy(name, {policies_dir()}).value();
+  auto policy = policies::load_policy(name, {policies_dir()}).value();
+  // Where the host is busy as well, a start takes seconds. Tests of this bound set their own.
+  if (emulated()) policy.limits.start_timeout *= 12;
+  return policy;
 }
 
 std::string why_no_user_namespace() {

@@ -27,6 +27,8 @@ inline constexpr int kBoundMs = 60'000;
 [[nodiscard]] std::string policies_dir();
 [[nodiscard]] std::string handlers_dir();
 [[nodiscard]] policies::Policy shipped_policy(const std::string& name);
+// Whether this is the machine that tests/vm/run starts: each system call takes many times as long.
+[[nodiscard]] bool emulated();
 
 // "" if a user namespace can be made here, else why not.
 [[nodiscard]] std::string why_no_user_namespace();
