@@ -203,7 +203,7 @@ Result<void> await_start(int control, const Plan& plan,
 }
 
 // Why an init is gone that never said why, as far as its group's counters tell.
-SetupError killed_before_exec(const Sandbox& sandbox) {
+SetupError killed_before_exec(Sandbox& sandbox) {
   if (sandbox.use().oom_kills.value_or(0) == 0)
     return error_at(SetupStep::kKilledBeforeExec, "", 0);
   return error_at(SetupStep::kCgroupLimit,
@@ -213,7 +213,7 @@ SetupError killed_before_exec(const Sandbox& sandbox) {
 }
 
 // A child that failed early makes our own next step fail too; its word, or its death, says more.
-SetupError prefer_report(const Sandbox& sandbox, const Plan& plan, SetupError ours) {
+SetupError prefer_report(Sandbox& sandbox, const Plan& plan, SetupError ours) {
   if (ours.step == SetupStep::kKilledBeforeExec) return killed_before_exec(sandbox);
   if (ours.step != SetupStep::kIdMap && ours.step != SetupStep::kSendPlan) return ours;
   child::Report report{};

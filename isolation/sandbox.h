@@ -76,9 +76,9 @@ class [[nodiscard]] Sandbox {
   [[nodiscard]] std::chrono::microseconds start_time() const noexcept { return start_time_; }
 
   // What everything inside has used so far, by the cgroup's counters; empty without a cgroup.
-  [[nodiscard]] ResourceUse use() const { return cgroup_.use(); }
+  [[nodiscard]] ResourceUse use() { return cgroup_.use(); }
   // Its CPU time alone, for whoever asks often.
-  [[nodiscard]] std::optional<CpuTime> cpu_time() const { return cgroup_.cpu_time(); }
+  [[nodiscard]] std::optional<CpuTime> cpu_time() { return cgroup_.cpu_time(); }
   // Starts the memory peak of use() anew, where the kernel can (6.12).
   void reset_peak() noexcept { cgroup_.reset_peak(); }
   // What it holds at this instant, by /proc; see process_sample.h.

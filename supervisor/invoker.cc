@@ -175,6 +175,7 @@ struct Invoker::State {
   StderrLog log;
   LogSink log_sink;
   std::shared_ptr<ResourceWatch> watch;
+  isolation::ResourceUse last_use;  // As the last call left it.
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
   std::uint64_t call = 0;           // 0: none in flight.
   std::uint64_t calls_served = 0;
@@ -190,6 +191,7 @@ struct Invoker::State {
   static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
   void end_stderr();
   void exceeded(Cause cause);
+  Before look_before(std::uint64_t call);
   Invocation invocation_of(Exchanged done, const Before& before, std::size_t request_size);
   Evidence evidence(std::string detail, const isolation::ResourceUse& use) const;
   void fill(InvocationReport& report) const;
@@ -230,6 +232,16 @@ void Invoker::State::exceeded(Cause cause) {
   sandbox.kill(kill_reason(cause));
 }
 
+// CPU time is looked at anew: what something in the background used between two calls is not on the
+// account of the second. Limits hit meanwhile are: nothing else could tell of them.
+Before Invoker::State::look_before(std::uint64_t of_call) {
+  if (calls_served == 0) last_use = sandbox.use();  // What the start took is nobody's.
+  sandbox.reset_peak();
+  Before before{of_call, steady_clock::now(), last_use, log.emitted(), log.dropped()};
+  before.use.cpu = sandbox.cpu_time();
+  return before;
+}
+
 Invoker::Invoker(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Invoker::~Invoker() {
@@ -266,9 +278,7 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
 asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t call,
                                             Deadline deadline) {
   const auto state = state_;
-  state->sandbox.reset_peak();
-  const Before before{call, steady_clock::now(), state->sandbox.use(), state->log.emitted(),
-                      state->log.dropped()};
+  const Before before = state->look_before(call);
   state->call = call;
   state->watch->begin_call(before.use.cpu);
   const ExchangeLimits limits{
@@ -322,7 +332,8 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
   Invocation invocation;
   InvocationReport& report = invocation.report;
   report.sequence = before.call;
-  const auto use = isolation::since(before.use, exit ? exit->use : sandbox.use());
+  last_use = exit ? exit->use : sandbox.use();
+  const auto use = isolation::since(before.use, last_use);
   report.evidence = evidence(std::move(done.detail), use);
   if (done.cause == Cause::kSetup)
     report.evidence.setup =

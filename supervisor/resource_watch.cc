@@ -18,9 +18,8 @@ constexpr microseconds kSoonestCpu = milliseconds(1);
 
 }  // namespace
 
-ResourceWatch::ResourceWatch(boost::asio::any_io_executor executor,
-                             const isolation::Sandbox& sandbox, const isolation::Plan& plan,
-                             std::function<void(Cause)> on_exceeded)
+ResourceWatch::ResourceWatch(boost::asio::any_io_executor executor, isolation::Sandbox& sandbox,
+                             const isolation::Plan& plan, std::function<void(Cause)> on_exceeded)
     : sandbox_(sandbox),
       plan_(plan),
       on_exceeded_(std::move(on_exceeded)),
@@ -33,7 +32,7 @@ void ResourceWatch::start() {
   if (samples_) arm();
 }
 
-std::optional<microseconds> ResourceWatch::cpu_used() const {
+std::optional<microseconds> ResourceWatch::cpu_used() {
   if (const auto used = sandbox_.cpu_time()) return used->total();
   if (const auto sample = sandbox_.sample(UINT64_MAX)) return sample->cpu;
   return std::nullopt;

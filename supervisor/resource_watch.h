@@ -20,7 +20,7 @@ namespace fnrun::supervisor {
 class ResourceWatch : public std::enable_shared_from_this<ResourceWatch> {
  public:
   // `on_exceeded` gets kOverMemory or kOverCpuTime.
-  ResourceWatch(boost::asio::any_io_executor executor, const isolation::Sandbox& sandbox,
+  ResourceWatch(boost::asio::any_io_executor executor, isolation::Sandbox& sandbox,
                 const isolation::Plan& plan, std::function<void(Cause)> on_exceeded);
 
   // Between calls memory goes on being looked at, less often. Call once, when somebody owns us.
@@ -37,12 +37,12 @@ class ResourceWatch : public std::enable_shared_from_this<ResourceWatch> {
   [[nodiscard]] std::optional<std::uint64_t> threads_peak() const { return threads_peak_; }
 
  private:
-  [[nodiscard]] std::optional<std::chrono::microseconds> cpu_used() const;
+  [[nodiscard]] std::optional<std::chrono::microseconds> cpu_used();
   [[nodiscard]] std::chrono::microseconds until_next_look() const;
   void arm();
   void exceeded(Cause cause);
 
-  const isolation::Sandbox& sandbox_;
+  isolation::Sandbox& sandbox_;
   const isolation::Plan& plan_;
   std::function<void(Cause)> on_exceeded_;
   boost::asio::steady_timer timer_;

@@ -69,6 +69,7 @@ Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
   if (this != &other) {
     let_go();
     dir_ = std::move(other.dir_);
+    counters_ = std::move(other.counters_);
     peak_ = std::move(other.peak_);
     parent_fd_ = other.parent_fd_;
     name_ = std::move(other.name_);
@@ -122,11 +123,16 @@ Result<void> Cgroup::reclaim(policies::ByteSize bytes) const {
   return written;
 }
 
-ResourceUse Cgroup::use() const {
+const CounterFiles& Cgroup::counters() {
+  if (!counters_) counters_.emplace(dir_.get());
+  return *counters_;
+}
+
+ResourceUse Cgroup::use() {
   if (!dir_) return {};
-  ResourceUse use = read_use(dir_.get());
+  ResourceUse use = counters().read();
   std::array<char, 32> text{};
-  const ssize_t n = peak_ ? ::pread(peak_.get(), text.data(), text.size(), 0) : 0;
+  const ssize_t n = peak_ && *peak_ ? ::pread(peak_->get(), text.data(), text.size(), 0) : 0;
   if (n > 1) {  // A number and a newline.
     const std::string_view digits(text.data(), static_cast<std::size_t>(n) - 1);
     use.memory_peak_bytes = to_number<std::uint64_t>(digits);
@@ -135,18 +141,18 @@ ResourceUse Cgroup::use() const {
   return use;
 }
 
-std::optional<CpuTime> Cgroup::cpu_time() const {
+std::optional<CpuTime> Cgroup::cpu_time() {
   if (!dir_) return std::nullopt;
-  return read_cpu_time(dir_.get());
+  return counters().read_cpu_time();
 }
 
 bool Cgroup::reset_peak() noexcept {
   if (!dir_) return false;
-  UniqueFd file =
-      peak_ ? std::move(peak_) : UniqueFd(::openat(dir_.get(), "memory.peak", O_RDWR | O_CLOEXEC));
-  if (!file || ::pwrite(file.get(), "r", 1, 0) != 1) return false;
-  peak_ = std::move(file);
-  return true;
+  if (!peak_) peak_ = UniqueFd(::openat(dir_.get(), "memory.peak", O_RDWR | O_CLOEXEC));
+  if (!*peak_) return false;
+  if (::pwrite(peak_->get(), "r", 1, 0) == 1) return true;
+  peak_->reset();  // Before 6.12: not to be tried again.
+  return false;
 }
 
 void Cgroup::let_go() noexcept {
@@ -162,6 +168,8 @@ bool Cgroup::remove() noexcept {
   if (!dir_) return true;
   if (::unlinkat(parent_fd_, name_.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY) return false;
   dir_.reset();
+  counters_.reset();
+  peak_.reset();
   return true;
 }
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,8 +51,8 @@ class [[nodiscard]] Cgroup {
   // are frozen. KERNEL >= 5.19. Less than asked is no error.
   [[nodiscard]] Result<void> reclaim(policies::ByteSize bytes) const;
 
-  [[nodiscard]] ResourceUse use() const;
-  [[nodiscard]] std::optional<CpuTime> cpu_time() const;
+  [[nodiscard]] ResourceUse use();
+  [[nodiscard]] std::optional<CpuTime> cpu_time();
   // From now on use().memory_peak_bytes is the most from now on. False where the kernel cannot
   // (before 6.12): then it stays the most ever.
   bool reset_peak() noexcept;
@@ -67,8 +68,11 @@ class [[nodiscard]] Cgroup {
         name_(std::move(name)),
         leftovers_(std::move(leftovers)) {}
   void let_go() noexcept;
+  const CounterFiles& counters();
   UniqueFd dir_;
-  UniqueFd peak_;       // memory.peak, whose reset counts for this open file only.
+  std::optional<CounterFiles> counters_;  // Once somebody asked.
+  // memory.peak, whose reset counts for this open file only; closed where the kernel has none.
+  std::optional<UniqueFd> peak_;
   int parent_fd_ = -1;  // Borrowed from the CgroupTree.
   std::string name_;
   std::shared_ptr<CgroupLeftovers> leftovers_;

@@ -7,11 +7,29 @@
 namespace fnrun::isolation {
 namespace {
 
-std::optional<std::uint64_t> read_number(int dir_fd, const char* file) {
-  std::string text = read_kernel_text(dir_fd, file);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return to_number<std::uint64_t>(text);
+UniqueFd open_counter(int dir_fd, const char* file) {
+  return UniqueFd(::openat(dir_fd, file, O_RDONLY | O_CLOEXEC));
 }
+
+// From the beginning, as the kernel counts now. Longer than this is none of these files, but for
+// io.stat of very many disks: then the last ones are left out.
+class Text {
+ public:
+  explicit Text(const UniqueFd& file) {
+    const ssize_t n = file ? ::pread(file.get(), buffer_, sizeof buffer_, 0) : -1;
+    if (n > 0) text_ = {buffer_, static_cast<std::size_t>(n)};
+  }
+  Text(const Text&) = delete;
+  Text& operator=(const Text&) = delete;
+  operator std::string_view() const { return text_; }  // NOLINT(*-explicit-*): it is one.
+  [[nodiscard]] std::optional<std::uint64_t> number() const {
+    return to_number<std::uint64_t>(text_.substr(0, text_.find('\n')));
+  }
+
+ private:
+  char buffer_[8192];
+  std::string_view text_;
+};
 
 std::optional<std::chrono::microseconds> microseconds(std::optional<std::uint64_t> number) {
   constexpr std::uint64_t kMax = std::numeric_limits<std::int64_t>::max() / 2;  // A sum fits.
@@ -50,24 +68,32 @@ IoBytes parse_io_stat(std::string_view text) {
   return sum;
 }
 
-std::optional<CpuTime> read_cpu_time(int cgroup_dir_fd) {
-  return parse_cpu_stat(read_kernel_text(cgroup_dir_fd, "cpu.stat"));
+CounterFiles::CounterFiles(int cgroup_dir_fd)
+    : cpu_stat_(open_counter(cgroup_dir_fd, "cpu.stat")),
+      memory_events_(open_counter(cgroup_dir_fd, "memory.events")),
+      memory_peak_(open_counter(cgroup_dir_fd, "memory.peak")),
+      pids_events_(open_counter(cgroup_dir_fd, "pids.events")),
+      pids_peak_(open_counter(cgroup_dir_fd, "pids.peak")),
+      io_stat_(open_counter(cgroup_dir_fd, "io.stat")) {}
+
+std::optional<CpuTime> CounterFiles::read_cpu_time() const {
+  return parse_cpu_stat(Text(cpu_stat_));
 }
 
-ResourceUse read_use(int cgroup_dir_fd) {
+ResourceUse CounterFiles::read() const {
   ResourceUse use;
-  const std::string cpu = read_kernel_text(cgroup_dir_fd, "cpu.stat");
+  const Text cpu(cpu_stat_);
   use.cpu = parse_cpu_stat(cpu);
   use.throttled = microseconds(keyed_number(cpu, "throttled_usec"));
-  const std::string memory = read_kernel_text(cgroup_dir_fd, "memory.events");
+  const Text memory(memory_events_);
   use.memory_max_hits = keyed_number(memory, "max");
   use.oom_kills = keyed_number(memory, "oom_kill");
-  use.memory_peak_bytes = read_number(cgroup_dir_fd, "memory.peak");
-  use.processes_max_hits = keyed_number(read_kernel_text(cgroup_dir_fd, "pids.events"), "max");
-  if (const auto peak = read_number(cgroup_dir_fd, "pids.peak"); peak && *peak > 0)
+  use.memory_peak_bytes = Text(memory_peak_).number();
+  use.processes_max_hits = keyed_number(Text(pids_events_), "max");
+  if (const auto peak = Text(pids_peak_).number(); peak && *peak > 0)
     use.processes_peak = *peak - 1;
-  if (::faccessat(cgroup_dir_fd, "io.stat", R_OK, 0) == 0) {
-    const IoBytes io = parse_io_stat(read_kernel_text(cgroup_dir_fd, "io.stat"));
+  if (io_stat_) {
+    const IoBytes io = parse_io_stat(Text(io_stat_));
     use.io_read_bytes = io.read;
     use.io_written_bytes = io.written;
   }

@@ -45,7 +45,7 @@ class Group : public test::SandboxTest {
     char answer[64];
     EXPECT_GT(::read(running.ends.from_stdout.get(), answer, sizeof answer), 0);
   }
-  static std::chrono::microseconds cpu(const test::Running& running) {
+  static std::chrono::microseconds cpu(test::Running& running) {
     return running.sandbox.cpu_time().value().total();
   }
   static void end(test::Running& running) {

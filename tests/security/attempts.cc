@@ -58,10 +58,6 @@ Words open_file(const std::string& path, int flags) {
   return call(SYS_openat, {"-100", "s:" + path, std::to_string(flags), "0600"});
 }
 
-bool emulated() {
-  return std::getenv("FNRUN_IN_VM") != nullptr;
-}
-
 std::string outside(const Words& words, const Outside& how) {
   Words full = attempt(words);
   std::vector<char*> argv;

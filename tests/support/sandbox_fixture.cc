@@ -45,7 +45,9 @@ std::string handlers_dir() {
   return from_environment("FNRUN_TEST_HANDLERS", FNRUN_HANDLERS_DIR);
 }
 
-bool emulated() { return !from_environment("FNRUN_IN_VM", "").empty(); }
+bool emulated() {
+  return !from_environment("FNRUN_IN_VM", "").empty();
+}
 
 policies::Policy shipped_policy(const std::string& name) {
   auto policy = policies::load_policy(name, {policies_dir()}).value();
