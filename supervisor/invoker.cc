@@ -227,6 +227,7 @@ void Invoker::State::end_stderr() {
 
 // The end of its streams ends the call, if one is in flight.
 void Invoker::State::exceeded(Cause cause) {
+  if (call == 0) log_line("killed between calls: it went beyond limits.memory_max_bytes");
   over_limit = cause;
   dead = true;
   sandbox.kill(kill_reason(cause));

@@ -15,6 +15,7 @@ constexpr microseconds kSoonest = milliseconds(2);
 constexpr microseconds kLatestInCall = milliseconds(50);
 constexpr microseconds kLatestIdle = milliseconds(500);
 constexpr microseconds kSoonestCpu = milliseconds(1);
+constexpr int kRestPerLook = 9;
 
 }  // namespace
 
@@ -84,12 +85,15 @@ void ResourceWatch::arm() {
   const microseconds wait = until_next_look();
   if (wait == microseconds::max()) return;  // Nothing to see between calls.
   armed_ = true;
-  timer_.expires_after(wait);
+  timer_.expires_after(std::max(wait, last_look_took_ * kRestPerLook));
   timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
     const auto self = weak.lock();
     if (!self || error) return;
     self->armed_ = false;
+    const auto began = std::chrono::steady_clock::now();
     self->look();
+    self->last_look_took_ =
+        std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now() - began);
     self->arm();
   });
 }

@@ -2,7 +2,8 @@
 // memory only on hosts without the controller.
 //
 // Wakes as late as the limit allows: CPU time cannot grow faster than there are CPUs, memory not
-// faster than it can be written. Says when a limit is passed, once; kills nothing itself. Owned by
+// faster than it can be written; but looking never takes more than a tenth of our time, however many
+// threads a handler has for us to look at. Says when a limit is passed, once; kills nothing itself. Owned by
 // the Invoker, on its executor; the sandbox and the plan must outlive it.
 #pragma once
 
@@ -51,6 +52,7 @@ class ResourceWatch : public std::enable_shared_from_this<ResourceWatch> {
   bool armed_ = false;
   bool in_call_ = false;
   bool over_ = false;
+  std::chrono::microseconds last_look_took_{};
   std::chrono::microseconds cpu_before_{};
   std::chrono::microseconds cpu_now_{};
   std::uint64_t resident_now_ = 0;

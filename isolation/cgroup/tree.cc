@@ -99,9 +99,20 @@ void remove_leftover(int parent, const std::string& name) {
   ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
 }
 
+// "fnrun-<pid>-<8 hexadecimal digits>", and nothing else that happens to begin so.
+bool is_corner(std::string_view name) {
+  constexpr std::size_t kRandomDigits = 8;
+  name.remove_prefix(kCornerPrefix.size());
+  const auto dash = name.find('-');
+  return dash != std::string_view::npos && to_number<pid_t>(name.substr(0, dash)) &&
+         name.size() - dash - 1 == kRandomDigits &&
+         name.find_first_not_of("0123456789abcdef", dash + 1) == std::string_view::npos;
+}
+
 // Corners whose lock nobody holds have lost their supervisor, and their janitor too.
 void sweep(int base) {
   for (const std::string& name : folders_in(base, kCornerPrefix)) {
+    if (!is_corner(name)) continue;
     const UniqueFd corner(::openat(base, name.c_str(), kDirectory));
     if (!corner || ::flock(corner.get(), LOCK_EX | LOCK_NB) != 0) continue;
     for (const std::string& group : folders_in(corner.get(), ""))

@@ -133,8 +133,10 @@ class Leftover {
 };
 
 TEST_F(Group, LeftoversOfTheDeadAreSweptAtStartAndThoseOfTheLivingAreNot) {
-  const Leftover dead(host.cgroup.dir, "fnrun-test-dead-" + std::to_string(::getpid()));
-  const Leftover living(host.cgroup.dir, "fnrun-test-living-" + std::to_string(::getpid()));
+  const std::string pid = std::to_string(::getpid());
+  const Leftover dead(host.cgroup.dir, "fnrun-" + pid + "-0000dead");
+  const Leftover living(host.cgroup.dir, "fnrun-" + pid + "-00000000");
+  const Leftover foreign(host.cgroup.dir, "fnrun-other-" + pid + "-0000dead");
   const UniqueFd lock(::open(living.corner().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   ASSERT_EQ(::flock(lock.get(), LOCK_EX | LOCK_NB), 0);
   test::Running ours = greedy("hello");  // Of the launcher that lives.
@@ -147,6 +149,7 @@ TEST_F(Group, LeftoversOfTheDeadAreSweptAtStartAndThoseOfTheLivingAreNot) {
   EXPECT_FALSE(dead.lives());
   EXPECT_TRUE(fs::exists(living.corner() + "/sandbox-1"));
   EXPECT_TRUE(living.lives());
+  EXPECT_TRUE(foreign.lives()) << "no name of a corner";
   ask(ours, "hello");
   end(ours);
 }
