@@ -27,7 +27,7 @@ struct Diagnosis {
 
 [[nodiscard]] std::string doctor();
 [[nodiscard]] Diagnosis read_diagnosis(const GatedRun& run);
-// fnrun-doctor --json behind a gate; a gate that lets everything pass if none is given.
+// fnrun-doctor --json behind a gate, or without one.
 [[nodiscard]] Diagnosis diagnose(const Gate& gate = {}, const std::function<int()>& prepare = {},
                                  const std::vector<std::string>& options = {});
 // The rows of `json` that hang on one of `roots`, directly or not.

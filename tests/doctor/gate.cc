@@ -128,7 +128,7 @@ class Tracer {
 };
 
 [[noreturn]] void be_program(const std::vector<std::string>& argv, int out, int err,
-                             const std::function<int()>& prepare) {
+                             const std::function<int()>& prepare, bool traced) {
   if (prepare) {
     if (const int code = prepare(); code != 0) ::_exit(code);
   }
@@ -137,8 +137,10 @@ class Tracer {
   words.push_back(nullptr);
   ::dup2(out, STDOUT_FILENO);
   ::dup2(err, STDERR_FILENO);
-  ::ptrace(PTRACE_TRACEME, 0, 0, 0);
-  ::raise(SIGSTOP);  // Until the tracer has set its options.
+  if (traced) {
+    ::ptrace(PTRACE_TRACEME, 0, 0, 0);
+    ::raise(SIGSTOP);  // Until the tracer has set its options.
+  }
   ::execv(words[0], words.data());
   ::_exit(127);
 }
@@ -176,7 +178,7 @@ GatedRun run_gated(const std::vector<std::string>& argv, const Gate& gate,
   const UniqueFd err(::memfd_create("err", MFD_CLOEXEC));
   const pid_t program = ::fork();
   if (program < 0 || !out || !err) throw std::runtime_error("no process for the gated program");
-  if (program == 0) be_program(argv, out.get(), err.get(), prepare);
+  if (program == 0) be_program(argv, out.get(), err.get(), prepare, static_cast<bool>(gate));
   int status = 0;
   while (::waitpid(program, &status, __WALL) < 0 && errno == EINTR) {
   }

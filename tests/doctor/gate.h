@@ -41,6 +41,7 @@ struct GatedRun {
   std::string err;
 };
 
+// An empty gate: runs without being traced, which is quicker, and returns when the program ends.
 // `prepare` runs in the new process before exec; what it returns, if not 0, is the exit code.
 [[nodiscard]] GatedRun run_gated(const std::vector<std::string>& argv, const Gate& gate,
                                  const std::function<int()>& prepare = {});
