@@ -86,6 +86,18 @@ TEST(DoctorDemands, WhatANeededRowHangsOnIsNeededAsMuch) {
             (std::vector{kPreferred, kPreferred, kPreferred, kNone, kNone, kRequired}));
 }
 
+TEST(DoctorDemands, AControllerIsNeededOnlyForALimitOfIt) {
+  const policies::Policy strict = test::shipped_policy("strict");
+  const auto demands = demands_of(strict, probe_table());
+  for (std::size_t i = 0; i < demands.size(); ++i) {
+    for (const policies::Layer controller : policies::kControllers) {
+      if (probe_table()[i].id != policies::name_of(controller)) continue;
+      EXPECT_EQ(demands[i] != Demand::kNone, policies::needs_controller(strict.limits, controller))
+          << probe_table()[i].id;
+    }
+  }
+}
+
 TEST(DoctorAssessment, OnlyWhatIsRequiredAndMissingStops) {
   const auto table = small_table();
   std::vector<Row> rows{

@@ -5,23 +5,25 @@
 namespace fnrun::doctor {
 namespace {
 
-// Controllers are rows before policies know them as layers: nobody needs what no policy can name.
-bool is_a_layer(std::string_view name) {
-  for (std::uint8_t i = 0; i < 64; ++i) {
-    const std::string_view known = policies::name_of(static_cast<policies::Layer>(i));
-    if (known == name) return true;
-    if (known == "?") return false;
-  }
-  return false;
+std::optional<policies::Layer> layer_named(std::string_view name) {
+  for (const policies::Layer layer : policies::kLayers)
+    if (name == policies::name_of(layer)) return layer;
+  return std::nullopt;
 }
 
+bool is_controller(policies::Layer layer) {
+  return std::find(policies::kControllers.begin(), policies::kControllers.end(), layer) !=
+         policies::kControllers.end();
+}
+
+// A controller matters only to a policy that sets a limit of it.
 Demand demand_of(const policies::Policy& policy, const Probe& probe) {
   if (probe.need == Need::kAlways) return Demand::kRequired;
-  if (probe.need == Need::kNobody || !is_a_layer(probe.layer)) return Demand::kNone;
-  const bool preferred =
-      std::any_of(policy.preferred.begin(), policy.preferred.end(),
-                  [&](const auto& entry) { return probe.layer == policies::name_of(entry.first); });
-  return preferred ? Demand::kPreferred : Demand::kRequired;
+  const auto layer = layer_named(probe.layer);
+  if (probe.need == Need::kNobody || !layer) return Demand::kNone;
+  if (is_controller(*layer) && !policies::needs_controller(policy.limits, *layer))
+    return Demand::kNone;
+  return policy.preferred.contains(*layer) ? Demand::kPreferred : Demand::kRequired;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "isolation/launcher.h"
 #include "kernel_files.h"
+#include "passed_down.h"
 
 namespace fnrun::doctor {
 namespace {
@@ -30,6 +31,12 @@ std::string launched_program() {
 
 Finding probe_launch(const Surroundings& here) {
   if (!here.plan) return missing(here.no_plan_because);
+  // What it moves, the doctor moves back afterwards; what is not its own it does not touch.
+  const std::size_t others = others_in_our_cgroup(here);
+  if (here.host.cgroup.move_processes && others != 0)
+    return untested("launching would move " + std::to_string(others) +
+                    " other processes of our cgroup into a group below it; run it in a cgroup of "
+                    "its own (systemd-run --scope -p Delegate=yes)");
   auto launcher = isolation::Launcher::make(here.host);
   if (!launcher) return missing(launcher.error().to_string());
   auto sandbox = launcher->launch(*here.plan, {open_null(), open_null(), open_null()});

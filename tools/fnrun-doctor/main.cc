@@ -16,6 +16,7 @@
 #include "kernel_files.h"
 #include "launch_probe.h"
 #include "options.h"
+#include "passed_down.h"
 #include "policies/policy_json.h"
 #include "probe_runner.h"
 #include "probe_table.h"
@@ -48,6 +49,7 @@ std::string new_group_name() {
 
 Surroundings look_around() {
   Surroundings here;
+  here.doctor = ::getpid();
   here.mountinfo = read_file("/proc/self/mountinfo");
   here.own_cgroups = read_file("/proc/self/cgroup");
   here.controllers = read_file("/proc/cgroups");
@@ -55,6 +57,7 @@ Surroundings look_around() {
   here.group_name = new_group_name();
   if (!here.cgroup_dir.empty())
     here.passed_down = read_file(here.cgroup_dir + "/cgroup.subtree_control");
+  here.had_supervisor_leaf = ::access(supervisor_leaf(here).c_str(), F_OK) == 0;
   auto host = isolation::probe_host();
   if (host)
     here.host = std::move(*host);
@@ -86,7 +89,7 @@ Finding find(const Probe& probe, const Surroundings& here, const std::vector<Row
   }
   if (auto told = finding_without_running(probe, before)) return *told;
   Finding finding = run_probe([&] { return probe.run(here); });
-  clean_up(here);  // There is something to do only if the probe was killed.
+  clean_up(here);  // Something is left by a probe that was killed, and by launching.
   return finding;
 }
 

@@ -14,16 +14,26 @@ std::string aside(const Surroundings& here) {
   return here.cgroup_dir + "/" + here.group_name + "-self";
 }
 
-// Beside the doctor and its probe. "0" is one that our PID namespace does not show.
-std::size_t others_in(const std::string& dir) {
-  std::size_t others = 0;
-  const std::string members = read_file(dir + "/cgroup.procs");
-  for (const auto pid : words_of(members))
-    if (pid != std::to_string(::getpid()) && pid != std::to_string(::getppid())) ++others;
-  return others;
+void empty_and_remove(const std::string& leaf, const std::string& dir) {
+  if (::access(leaf.c_str(), F_OK) != 0) return;
+  const std::string members = read_file(leaf + "/cgroup.procs");
+  for (const auto pid : words_of(members)) (void)write_file(dir + "/cgroup.procs", pid);
+  ::rmdir(leaf.c_str());
 }
 
 }  // namespace
+
+std::size_t others_in_our_cgroup(const Surroundings& here) {
+  std::size_t others = 0;
+  const std::string members = read_file(here.cgroup_dir + "/cgroup.procs");
+  for (const auto pid : words_of(members))
+    if (pid != std::to_string(::getpid()) && pid != std::to_string(here.doctor)) ++others;
+  return others;
+}
+
+std::string supervisor_leaf(const Surroundings& here) {
+  return here.cgroup_dir + "/" + std::string(isolation::kSupervisorLeaf);
+}
 
 PassedDown::PassedDown(const Surroundings& here, std::string_view controller) : here_(here) {
   const std::string& dir = here.cgroup_dir;
@@ -32,7 +42,7 @@ PassedDown::PassedDown(const Surroundings& here, std::string_view controller) : 
                             std::string(controller) + " to " + dir + "/cgroup.subtree_control";
   if (::access((dir + "/cgroup.type").c_str(), F_OK) != 0) {
     fault_ = untested(would + ", which is the host's root and is not changed to try");
-  } else if (const std::size_t others = others_in(dir); others != 0) {
+  } else if (const std::size_t others = others_in_our_cgroup(here); others != 0) {
     fault_ = untested(would + ", and for that " + std::to_string(others) +
                       " other processes would have to leave our cgroup: run it in one of its own "
                       "(systemd-run --scope -p Delegate=yes)");
@@ -49,7 +59,7 @@ std::optional<Finding> PassedDown::step_aside(std::string_view controller) {
   const std::string leaf = aside(here_);
   if (::mkdir(leaf.c_str(), 0755) != 0)
     return failed("making a group in " + here_.cgroup_dir, errno);
-  for (const pid_t pid : {::getppid(), ::getpid()}) {
+  for (const pid_t pid : {here_.doctor, ::getpid()}) {
     const int error = write_file(leaf + "/cgroup.procs", std::to_string(pid));
     if (error != 0) return failed("moving ourselves into a group below our cgroup", error);
   }
@@ -61,17 +71,18 @@ std::optional<Finding> PassedDown::step_aside(std::string_view controller) {
 }
 
 void come_back(const Surroundings& here) {
-  const std::string leaf = aside(here);
-  if (here.cgroup_dir.empty() || ::access(leaf.c_str(), F_OK) != 0) return;
+  if (here.cgroup_dir.empty()) return;
+  const bool stepped_aside = ::access(aside(here).c_str(), F_OK) == 0;
+  const bool launched =
+      !here.had_supervisor_leaf && ::access(supervisor_leaf(here).c_str(), F_OK) == 0;
+  if (!stepped_aside && !launched) return;
   const std::string control = here.cgroup_dir + "/cgroup.subtree_control";
   const std::string now_passed_down = read_file(control);
   for (const auto controller : words_of(now_passed_down))
     if (!has_word(here.passed_down, controller))
       (void)write_file(control, "-" + std::string(controller));
-  const std::string aside_now = read_file(leaf + "/cgroup.procs");
-  for (const auto pid : words_of(aside_now))
-    (void)write_file(here.cgroup_dir + "/cgroup.procs", pid);
-  ::rmdir(leaf.c_str());
+  empty_and_remove(aside(here), here.cgroup_dir);
+  if (launched) empty_and_remove(supervisor_leaf(here), here.cgroup_dir);
 }
 
 }  // namespace fnrun::doctor

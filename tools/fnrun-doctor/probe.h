@@ -36,12 +36,14 @@ struct Finding {
 
 // What probes are told. Everything here was read, not tried.
 struct Surroundings {
+  pid_t doctor = 0;      // The parent of every probe.
   isolation::Host host;  // If no_host_because is empty.
   std::string no_host_because;
   std::string cgroup_dir;   // Our own cgroup v2 directory; "" if none is mounted.
   std::string group_name;   // What a probe may make below it: "fnrun-doctor-<pid>-<random>".
   std::string passed_down;  // Its cgroup.subtree_control at the start.
-  std::string mountinfo;    // /proc/self/mountinfo, /proc/self/cgroup, /proc/cgroups
+  bool had_supervisor_leaf = false;  // Below cgroup_dir, at the start.
+  std::string mountinfo;             // /proc/self/mountinfo, /proc/self/cgroup, /proc/cgroups
   std::string own_cgroups;
   std::string controllers;
   std::optional<isolation::Plan> plan;  // The policy's, with the doctor's own handler …
