@@ -21,7 +21,7 @@ std::string read_text(const std::string& path) {
 
 }  // namespace
 
-std::string doctor() {
+std::string doctor_program() {
   const char* told = ::secure_getenv("FNRUN_TEST_BIN");
   return (told != nullptr ? std::string(told) : FNRUN_BIN_DIR) + "/fnrun-doctor";
 }
@@ -45,7 +45,7 @@ Diagnosis read_diagnosis(const GatedRun& run) {
 
 Diagnosis diagnose(const Gate& gate, const std::function<int()>& prepare,
                    const std::vector<std::string>& options) {
-  std::vector<std::string> argv{doctor(), "--json"};
+  std::vector<std::string> argv{doctor_program(), "--json"};
   argv.insert(argv.end(), options.begin(), options.end());
   return read_diagnosis(run_gated(argv, gate, prepare));
 }

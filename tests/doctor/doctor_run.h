@@ -25,7 +25,7 @@ struct Diagnosis {
   std::map<std::string, std::string> why;
 };
 
-[[nodiscard]] std::string doctor();
+[[nodiscard]] std::string doctor_program();
 [[nodiscard]] Diagnosis read_diagnosis(const GatedRun& run);
 // fnrun-doctor --json behind a gate, or without one.
 [[nodiscard]] Diagnosis diagnose(const Gate& gate = {}, const std::function<int()>& prepare = {},

@@ -29,7 +29,7 @@ std::string own_text(const char* path) {
 }
 
 GatedRun run_doctor(const std::vector<std::string>& options) {
-  std::vector<std::string> argv{doctor()};
+  std::vector<std::string> argv{doctor_program()};
   argv.insert(argv.end(), options.begin(), options.end());
   return run_gated(argv, {});
 }
@@ -136,9 +136,10 @@ TEST_F(ByPolicy, AMissingLayerStopsWhoRequiresItAndDegradesWhoPrefersIt) {
 }
 
 TEST_F(ByPolicy, TheTableEndsWithWhatStopsIt) {
-  const GatedRun run = run_gated({doctor(), "--policy", "strict"}, [](const GatedCall& call) {
-    return GateAnswer{.os_errno = call.number == SYS_pivot_root ? EINVAL : 0};
-  });
+  const GatedRun run =
+      run_gated({doctor_program(), "--policy", "strict"}, [](const GatedCall& call) {
+        return GateAnswer{.os_errno = call.number == SYS_pivot_root ? EINVAL : 0};
+      });
   EXPECT_EQ(run.code, 125);
   EXPECT_THAT(run.out, HasSubstr("cannot hold policy strict; it requires and does not find: "
                                  "pivot_root, launch."));
@@ -190,7 +191,7 @@ class NothingStays : public ::testing::Test {
 TEST_F(NothingStays, AfterASignal) {
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
     const GatedRun run = run_gated(
-        {doctor()},
+        {doctor_program()},
         when_a_group_is_made([signal](const GatedCall& call) { ::kill(call.program, signal); }));
     EXPECT_EQ(run.code, 128 + signal);
     EXPECT_EQ(run.out, "");
@@ -200,10 +201,11 @@ TEST_F(NothingStays, AfterASignal) {
 
 TEST_F(NothingStays, WhenTheDoctorIsKilled) {
   int made = 0;
-  const GatedRun run = run_gated({doctor()}, when_a_group_is_made([&](const GatedCall& call) {
-                                   ++made;
-                                   ::kill(call.program, SIGKILL);
-                                 }));
+  const GatedRun run =
+      run_gated({doctor_program()}, when_a_group_is_made([&](const GatedCall& call) {
+                  ++made;
+                  ::kill(call.program, SIGKILL);
+                }));
   EXPECT_EQ(run.code, 128 + SIGKILL);
   EXPECT_EQ(made, 1);
   EXPECT_THAT(groups_left_by(run.program), IsEmpty());

@@ -24,6 +24,7 @@
 
 #include "tests/doctor/doctor_run.h"
 #include "tests/support/sandbox_fixture.h"
+#include "tools/fnrun-doctor/locked_group.h"
 
 namespace fnrun::test {
 namespace {
@@ -150,7 +151,8 @@ class TwoGroups {
  public:
   explicit TwoGroups(const std::string& own)
       : outer(own + "/fnrun-test-doctor-" + std::to_string(::getpid())), inner(outer + "/doctor") {
-    made_ = ::mkdir(outer.c_str(), 0755) == 0 && ::mkdir(inner.c_str(), 0755) == 0;
+    lock_ = doctor::make_locked_group(outer);
+    made_ = lock_ && ::mkdir(inner.c_str(), 0755) == 0;
   }
   TwoGroups(const TwoGroups&) = delete;
   TwoGroups& operator=(const TwoGroups&) = delete;
@@ -166,6 +168,7 @@ class TwoGroups {
   const std::string inner;
 
  private:
+  isolation::UniqueFd lock_;
   bool made_ = false;
 };
 

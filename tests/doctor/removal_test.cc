@@ -31,6 +31,7 @@
 #include "tests/doctor/doctor_run.h"
 #include "tests/support/sandbox_fixture.h"
 #include "tests/support/temp_dir.h"
+#include "tools/fnrun-doctor/locked_group.h"
 
 namespace fnrun::test {
 namespace {
@@ -341,7 +342,8 @@ class OwnCgroup : public FakedControllers {
     FakedControllers::SetUp();
     if (IsSkipped()) return;
     dir_ = cgroup_dir() + "/fnrun-test-doctor-" + std::to_string(::getpid());
-    ASSERT_EQ(::mkdir(dir_.c_str(), 0755), 0);
+    lock_ = doctor::make_locked_group(dir_);
+    ASSERT_TRUE(lock_);
     fake("/cgroup.subtree_control", "");
   }
   void TearDown() override {
@@ -365,6 +367,7 @@ class OwnCgroup : public FakedControllers {
 
  private:
   std::string dir_;
+  isolation::UniqueFd lock_;
 };
 
 TEST_F(OwnCgroup, TheDoctorStepsAsideTriesAndComesBack) {

@@ -18,6 +18,7 @@
 #include "controller_reason.h"
 #include "isolation/unique_fd.h"
 #include "kernel_files.h"
+#include "locked_group.h"
 #include "passed_down.h"
 #include "probe_runner.h"
 
@@ -59,7 +60,8 @@ void remove_group(const Surroundings& here) {
 class Group {
  public:
   explicit Group(const Surroundings& here) : here_(here), dir_(path_of_group(here)) {
-    if (::mkdir(dir_.c_str(), 0755) != 0) os_errno_ = errno;
+    lock_ = make_locked_group(dir_);
+    if (!lock_) os_errno_ = errno;
   }
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -79,6 +81,7 @@ class Group {
  private:
   const Surroundings& here_;
   std::string dir_;
+  UniqueFd lock_;
   int os_errno_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "kernel_files.h"
+#include "locked_group.h"
 
 namespace fnrun::doctor {
 namespace {
@@ -57,8 +58,8 @@ PassedDown::~PassedDown() {
 
 std::optional<Finding> PassedDown::step_aside(std::string_view controller) {
   const std::string leaf = aside(here_);
-  if (::mkdir(leaf.c_str(), 0755) != 0)
-    return failed("making a group in " + here_.cgroup_dir, errno);
+  lock_ = make_locked_group(leaf);
+  if (!lock_) return failed("making a group in " + here_.cgroup_dir, errno);
   for (const pid_t pid : {here_.doctor, ::getpid()}) {
     const int error = write_file(leaf + "/cgroup.procs", std::to_string(pid));
     if (error != 0) return failed("moving ourselves into a group below our cgroup", error);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "isolation/unique_fd.h"
 #include "probe.h"
 
 namespace fnrun::doctor {
@@ -26,6 +27,7 @@ class PassedDown {
  private:
   [[nodiscard]] std::optional<Finding> step_aside(std::string_view controller);
   const Surroundings& here_;
+  isolation::UniqueFd lock_;
   std::optional<Finding> fault_;
 };
 
