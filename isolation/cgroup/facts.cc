@@ -62,13 +62,6 @@ std::string_view own_path_of(std::string_view own_cgroups) {
   return {};
 }
 
-// Where the v2 hierarchy is mounted such that `dir` lies in it.
-std::string mount_point_above(std::string_view mountinfo, std::string_view dir) {
-  for (const Mount& mount : parse_mounts(mountinfo))
-    if (mount.type == "cgroup2" && dir.starts_with(mount.point)) return mount.point;
-  return "";
-}
-
 // The mount of the v1 hierarchy that holds the controller, "" if none does.
 std::string v1_mount_of(std::string_view controller, std::string_view mountinfo) {
   for (const Mount& mount : parse_mounts(mountinfo))
@@ -168,7 +161,7 @@ void probe_controllers(CgroupFacts& facts, std::string_view mountinfo,
   const std::string passed_on = read_kernel_text(facts.dir + "/cgroup.subtree_control");
   const std::string all = read_kernel_text("/proc/cgroups");
   const std::string top =
-      read_kernel_text(mount_point_above(mountinfo, facts.dir) + "/cgroup.controllers");
+      read_kernel_text(cgroup_mount_of(mountinfo, facts.dir) + "/cgroup.controllers");
   bool asked = false;
   std::optional<MissingController> not_passing_on;
   for (const Layer controller : policies::kControllers) {
@@ -221,6 +214,12 @@ std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgr
     while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
     return dir;
   }
+  return "";
+}
+
+std::string cgroup_mount_of(std::string_view mountinfo, std::string_view dir) {
+  for (const Mount& mount : parse_mounts(mountinfo))
+    if (mount.type == "cgroup2" && dir.starts_with(mount.point)) return mount.point;
   return "";
 }
 

@@ -47,6 +47,9 @@ struct CgroupFacts {
 // /proc/self/mountinfo shows it, or "".
 [[nodiscard]] std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgroups);
 
+// Where the v2 hierarchy that `dir` lies in is mounted, or "".
+[[nodiscard]] std::string cgroup_mount_of(std::string_view mountinfo, std::string_view dir);
+
 struct ControllerTexts {
   std::string_view mountinfo;        // /proc/self/mountinfo
   std::string_view own_cgroups;      // /proc/self/cgroup

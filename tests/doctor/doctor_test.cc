@@ -55,7 +55,7 @@ TEST(DoctorSays, ThatAControllerOfCgroupV1IsMissing) {
     }
     if (!on_v1) continue;
     EXPECT_TRUE(found.missing.contains(row)) << found.why.at(row);
-    EXPECT_THAT(found.why.at(row), HasSubstr("bound to cgroup v1"));
+    EXPECT_THAT(found.why.at(row), HasSubstr("bound to a cgroup v1 hierarchy"));
   }
 }
 

@@ -12,7 +12,6 @@
 
 #include "tests/support/sandbox_fixture.h"
 #include "tools/fnrun-doctor/assessment.h"
-#include "tools/fnrun-doctor/controller_reason.h"
 #include "tools/fnrun-doctor/kernel_files.h"
 #include "tools/fnrun-doctor/probe_runner.h"
 #include "tools/fnrun-doctor/probe_table.h"
@@ -147,22 +146,6 @@ constexpr std::string_view kMounts =
     "22 27 0:21 / /proc rw,relatime - proc proc rw,hidepid=invisible,gid=4\n"
     "35 31 0:32 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
     "36 31 0:33 / /sys/fs/cgroup/blkio rw shared:9 - cgroup cgroup rw,blkio\n";
-constexpr std::string_view kProcCgroups =
-    "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"
-    "cpuset\t0\t1\t1\ncpu\t3\t1\t1\nblkio\t7\t1\t1\nmemory\t0\t14\t0\npids\t8\t1\t1\n";
-
-TEST(DoctorKernelText, SaysWhereAControllerIsBound) {
-  const auto why = [](std::string_view name) {
-    return why_controller_missing(name, kMounts, kProcCgroups);
-  };
-  EXPECT_THAT(why("cpu"), HasSubstr("'cpu' mounted at /sys/fs/cgroup/cpu,cpuacct"));
-  EXPECT_THAT(why("io"), HasSubstr("'blkio' mounted at /sys/fs/cgroup/blkio"));
-  EXPECT_THAT(why("pids"), HasSubstr("bound to cgroup v1, and"));
-  EXPECT_THAT(why("memory"), HasSubstr("cgroup_disable=memory"));
-  EXPECT_THAT(why("cpuset"), HasSubstr("do not pass it down"));
-  EXPECT_THAT(why("misc"), HasSubstr("built without it"));
-}
-
 TEST(DoctorKernelText, IsReadTotally) {
   EXPECT_EQ(option_of_proc_mount(kMounts, "hidepid"), "invisible");
   EXPECT_EQ(option_of_proc_mount(kMounts, "gid"), "4");
@@ -170,8 +153,6 @@ TEST(DoctorKernelText, IsReadTotally) {
   EXPECT_EQ(option_of_proc_mount("", "hidepid"), "");
   EXPECT_EQ(option_of_proc_mount("1 2 3 / /proc - proc", "hidepid"), "");
   EXPECT_EQ(option_of_proc_mount(" - proc \n - proc proc\n", "hidepid"), "");
-  EXPECT_THAT(why_controller_missing("cpu", " - cgroup \n - cgroup\n", "cpu 1 1 1"),
-              HasSubstr("bound to cgroup v1"));
   EXPECT_TRUE(has_word("cpuset cpu io\n", "io"));
   EXPECT_FALSE(has_word("cpuset io_uring\n", "io"));
   EXPECT_EQ(trimmed(" a b\n \n"), " a b");

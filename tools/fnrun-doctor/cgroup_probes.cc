@@ -15,7 +15,6 @@
 #include <csignal>
 
 #include "controller_limits.h"
-#include "controller_reason.h"
 #include "isolation/unique_fd.h"
 #include "kernel_files.h"
 #include "locked_group.h"
@@ -206,7 +205,12 @@ std::optional<Finding> look_for_controller(const Surroundings& here, std::string
   if (!here.cgroup_dir.empty() &&
       has_word(read_file(here.cgroup_dir + "/cgroup.controllers"), controller))
     return std::nullopt;
-  return missing(why_controller_missing(controller, here.mountinfo, here.controllers));
+  const std::string top = read_file(isolation::cgroup_mount_of(here.mountinfo, here.cgroup_dir) +
+                                    "/cgroup.controllers");
+  return missing(
+      isolation::why_controller_missing(
+          controller, {here.mountinfo, here.own_cgroups, here.controllers, top, here.cgroup_dir})
+          .why);
 }
 
 Finding probe_controller(const Surroundings& here, std::string_view controller) {
