@@ -11,7 +11,6 @@
 
 #include "isolation/launcher.h"
 #include "kernel_files.h"
-#include "passed_down.h"
 
 namespace fnrun::doctor {
 namespace {
@@ -31,12 +30,6 @@ std::string launched_program() {
 
 Finding probe_launch(const Surroundings& here) {
   if (!here.plan) return missing(here.no_plan_because);
-  // What it moves, the doctor moves back afterwards; what is not its own it does not touch.
-  const std::size_t others = others_in_our_cgroup(here);
-  if (here.host.cgroup.move_processes && others != 0)
-    return untested("launching would move " + std::to_string(others) +
-                    " other processes of our cgroup into a group below it; run it in a cgroup of "
-                    "its own (systemd-run --scope -p Delegate=yes)");
   auto launcher = isolation::Launcher::make(here.host);
   if (!launcher) return missing(launcher.error().to_string());
   auto sandbox = launcher->launch(*here.plan, {open_null(), open_null(), open_null()});
@@ -51,10 +44,9 @@ Finding probe_launch(const Surroundings& here) {
     return missing("a program that does nothing was killed, by signal " +
                    std::to_string(WTERMSIG(*exit->wait_status)) +
                    ", or did not end well: does the policy allow exit_group?");
+  const bool left_out = here.plan->controllers.empty();
   return works("ran a program in " + std::to_string(here.plan->layers.size()) + " layers" +
-               (here.plan->degraded.empty()
-                    ? ""
-                    : ", " + std::to_string(here.plan->degraded.size()) + " degraded"));
+               (left_out ? "; limits by controllers have rows of their own" : ""));
 }
 
 }  // namespace fnrun::doctor

@@ -57,7 +57,6 @@ Surroundings look_around() {
   here.group_name = new_group_name();
   if (!here.cgroup_dir.empty())
     here.passed_down = read_file(here.cgroup_dir + "/cgroup.subtree_control");
-  here.had_supervisor_leaf = ::access(supervisor_leaf(here).c_str(), F_OK) == 0;
   auto host = isolation::probe_host();
   if (host)
     here.host = std::move(*host);
@@ -66,9 +65,22 @@ Surroundings look_around() {
   return here;
 }
 
-void make_plan(Surroundings& here, const policies::Policy& policy) {
+// Controllers that our cgroup does not pass down yet have rows of their own; for the launch to
+// enable them would move processes and change the host for longer than the doctor lives.
+void leave_out_controllers(isolation::CgroupFacts& cgroup, policies::Policy& policy) {
+  const std::string passed_down = read_file(cgroup.dir + "/cgroup.subtree_control");
+  for (const policies::Layer controller : policies::kControllers) {
+    if (has_word(passed_down, policies::name_of(controller))) continue;
+    cgroup.missing.try_emplace(controller, isolation::MissingController{"left out", ""});
+    policy.preferred.try_emplace(controller, "its row tells whether it is here");
+  }
+  cgroup.move_processes = false;
+}
+
+void make_plan(Surroundings& here, policies::Policy policy) {
   here.no_plan_because = here.no_host_because;
   if (!here.no_plan_because.empty()) return;
+  leave_out_controllers(here.host.cgroup, policy);
   auto handler = isolation::find_handler({launched_program()}, policy, "", here.host);
   if (!handler) {
     here.no_plan_because = handler.error().to_string();
@@ -89,7 +101,7 @@ Finding find(const Probe& probe, const Surroundings& here, const std::vector<Row
   }
   if (auto told = finding_without_running(probe, before)) return *told;
   Finding finding = run_probe([&] { return probe.run(here); });
-  clean_up(here);  // Something is left by a probe that was killed, and by launching.
+  clean_up(here);  // There is something to do only if the probe was killed.
   return finding;
 }
 

@@ -22,8 +22,8 @@ void empty_and_remove(const std::string& leaf, const std::string& dir) {
   ::rmdir(leaf.c_str());
 }
 
-}  // namespace
-
+// Processes in our own cgroup beside the calling probe and the doctor. One that our PID namespace
+// does not show counts.
 std::size_t others_in_our_cgroup(const Surroundings& here) {
   std::size_t others = 0;
   const std::string members = read_file(here.cgroup_dir + "/cgroup.procs");
@@ -32,9 +32,7 @@ std::size_t others_in_our_cgroup(const Surroundings& here) {
   return others;
 }
 
-std::string supervisor_leaf(const Surroundings& here) {
-  return here.cgroup_dir + "/" + std::string(isolation::kSupervisorLeaf);
-}
+}  // namespace
 
 PassedDown::PassedDown(const Surroundings& here, std::string_view controller) : here_(here) {
   const std::string& dir = here.cgroup_dir;
@@ -72,18 +70,13 @@ std::optional<Finding> PassedDown::step_aside(std::string_view controller) {
 }
 
 void come_back(const Surroundings& here) {
-  if (here.cgroup_dir.empty()) return;
-  const bool stepped_aside = ::access(aside(here).c_str(), F_OK) == 0;
-  const bool launched =
-      !here.had_supervisor_leaf && ::access(supervisor_leaf(here).c_str(), F_OK) == 0;
-  if (!stepped_aside && !launched) return;
+  if (here.cgroup_dir.empty() || ::access(aside(here).c_str(), F_OK) != 0) return;
   const std::string control = here.cgroup_dir + "/cgroup.subtree_control";
   const std::string now_passed_down = read_file(control);
   for (const auto controller : words_of(now_passed_down))
     if (!has_word(here.passed_down, controller))
       (void)write_file(control, "-" + std::string(controller));
   empty_and_remove(aside(here), here.cgroup_dir);
-  if (launched) empty_and_remove(supervisor_leaf(here), here.cgroup_dir);
 }
 
 }  // namespace fnrun::doctor

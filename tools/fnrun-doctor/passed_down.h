@@ -7,7 +7,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "isolation/unique_fd.h"
@@ -31,14 +30,7 @@ class PassedDown {
   std::optional<Finding> fault_;
 };
 
-// Processes in our own cgroup beside the calling probe and the doctor. One that our PID namespace
-// does not show counts.
-[[nodiscard]] std::size_t others_in_our_cgroup(const Surroundings& here);
-// Where launching moves a supervisor to that is in its cgroup itself.
-[[nodiscard]] std::string supervisor_leaf(const Surroundings& here);
-
-// Whoever stepped aside, or was moved by launching, is in our own cgroup again, which passes down
-// what it did at the start.
+// Whoever stepped aside is in our own cgroup again, which passes down what it did at the start.
 void come_back(const Surroundings& here);
 
 }  // namespace fnrun::doctor

@@ -42,8 +42,7 @@ struct Surroundings {
   std::string cgroup_dir;   // Our own cgroup v2 directory; "" if none is mounted.
   std::string group_name;   // What a probe may make below it: "fnrun-doctor-<pid>-<random>".
   std::string passed_down;  // Its cgroup.subtree_control at the start.
-  bool had_supervisor_leaf = false;  // Below cgroup_dir, at the start.
-  std::string mountinfo;             // /proc/self/mountinfo, /proc/self/cgroup, /proc/cgroups
+  std::string mountinfo;    // /proc/self/mountinfo, /proc/self/cgroup, /proc/cgroups
   std::string own_cgroups;
   std::string controllers;
   std::optional<isolation::Plan> plan;  // The policy's, with the doctor's own handler …
