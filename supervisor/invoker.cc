@@ -179,6 +179,7 @@ struct Invoker::State {
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
   std::uint64_t call = 0;           // 0: none in flight.
   std::uint64_t calls_served = 0;
+  const steady_clock::time_point born = steady_clock::now();
   bool stderr_ended = false;
   bool dead = false;
   bool finished = false;
@@ -249,10 +250,10 @@ Invoker::~Invoker() {
   if (!state_->finished) state_->sandbox.kill(KillReason::kShutdown);
 }
 
-isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
-    asio::any_io_executor executor, isolation::Launcher& launcher,
-    std::shared_ptr<const isolation::Plan> plan, HandlerProtocol protocol,
-    std::span<const std::string> extra_environment, LogSink log, Deadline latest) {
+isolation::Result<Invoker::Launched> Invoker::launch(isolation::Launcher& launcher,
+                                                     std::shared_ptr<const isolation::Plan> plan,
+                                                     std::span<const std::string> extra_environment,
+                                                     Deadline latest) {
   auto in = make_pipe();
   auto out = make_pipe();
   auto err = make_pipe();
@@ -261,15 +262,23 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::start(
   isolation::Stdio stdio{std::move(in->read), std::move(out->write), std::move(err->write)};
   auto sandbox = launcher.launch(*plan, std::move(stdio), extra_environment, latest);
   if (!sandbox) return sandbox.error();
-  auto channel = protocol::Channel::adopt(executor, out->read.release(), in->write.release());
-  UniqueFd stderr_fd(::fcntl(err->read.get(), F_DUPFD_CLOEXEC, 0));
+  return Launched{std::move(plan), std::move(*sandbox), std::move(in->write), std::move(out->read),
+                  std::move(err->read)};
+}
+
+isolation::Result<std::unique_ptr<Invoker>> Invoker::serve(asio::any_io_executor executor,
+                                                           Launched launched,
+                                                           HandlerProtocol protocol, LogSink log) {
+  auto channel = protocol::Channel::adopt(executor, launched.from_stdout.release(),
+                                          launched.to_stdin.release());
+  UniqueFd stderr_fd(::fcntl(launched.from_stderr.get(), F_DUPFD_CLOEXEC, 0));
   auto stderr_channel =
-      protocol::Channel::adopt(executor, err->read.release(), protocol::Channel::kNoFd);
+      protocol::Channel::adopt(executor, launched.from_stderr.release(), protocol::Channel::kNoFd);
   for (const auto* adopted : {&channel, &stderr_channel})
     if (!*adopted) return SetupError{SetupStep::kControlSocket, 0, 0, adopted->error().to_string()};
-  auto state =
-      std::make_shared<State>(executor, std::move(plan), protocol, std::move(*sandbox),
-                              std::move(*channel), std::move(*stderr_channel), std::move(log));
+  auto state = std::make_shared<State>(executor, std::move(launched.plan), protocol,
+                                       std::move(launched.sandbox), std::move(*channel),
+                                       std::move(*stderr_channel), std::move(log));
   state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
   state->watch->start();
@@ -414,6 +423,18 @@ asio::awaitable<void> Invoker::finish() {
   state->stderr_done.expires_at(state->stderr_ended ? steady_clock::time_point::min() : limit);
   co_await state->stderr_done.async_wait(asio::as_tuple(asio::use_awaitable));
   if (!state->stderr_ended) state->stderr_channel.cancel();
+}
+
+const std::shared_ptr<const isolation::Plan>& Invoker::plan() const noexcept {
+  return state_->plan;
+}
+
+std::uint64_t Invoker::calls_served() const noexcept {
+  return state_->calls_served;
+}
+
+steady_clock::duration Invoker::age() const noexcept {
+  return steady_clock::now() - state_->born;
 }
 
 pid_t Invoker::pid() const noexcept {

@@ -30,13 +30,22 @@ using LogSink = std::function<void(std::uint64_t call, std::string_view line)>;
 
 class Invoker {
  public:
-  // Launches on the calling thread, which takes some milliseconds, at most until `latest` or the
-  // policy's start timeout.
-  [[nodiscard]] static isolation::Result<std::unique_ptr<Invoker>> start(
-      boost::asio::any_io_executor executor, isolation::Launcher& launcher,
-      std::shared_ptr<const isolation::Plan> plan, HandlerProtocol protocol,
-      std::span<const std::string> extra_environment, LogSink log,
-      Deadline latest = Deadline::max());
+  // A sandbox and our ends of its stdio, which nobody serves yet.
+  struct Launched {
+    std::shared_ptr<const isolation::Plan> plan;
+    isolation::Sandbox sandbox;
+    isolation::UniqueFd to_stdin;
+    isolation::UniqueFd from_stdout;
+    isolation::UniqueFd from_stderr;
+  };
+  // Takes some milliseconds, at most until `latest` or the policy's start timeout. Thread-safe.
+  [[nodiscard]] static isolation::Result<Launched> launch(
+      isolation::Launcher& launcher, std::shared_ptr<const isolation::Plan> plan,
+      std::span<const std::string> extra_environment, Deadline latest = Deadline::max());
+  // On the executor's thread, whoever launched it.
+  [[nodiscard]] static isolation::Result<std::unique_ptr<Invoker>> serve(
+      boost::asio::any_io_executor executor, Launched launched, HandlerProtocol protocol,
+      LogSink log);
   Invoker(const Invoker&) = delete;
   Invoker& operator=(const Invoker&) = delete;
   ~Invoker();
@@ -56,6 +65,9 @@ class Invoker {
   [[nodiscard]] boost::asio::awaitable<void> finish();
   [[nodiscard]] const std::optional<isolation::Exit>& exit() const noexcept;
   [[nodiscard]] pid_t pid() const noexcept;
+  [[nodiscard]] const std::shared_ptr<const isolation::Plan>& plan() const noexcept;
+  [[nodiscard]] std::uint64_t calls_served() const noexcept;
+  [[nodiscard]] std::chrono::steady_clock::duration age() const noexcept;
 
  private:
   struct State;

@@ -1,8 +1,9 @@
-// Calls to one handler, one after another: starts its sandbox, replaces it after a failure.
+// Calls to one handler: admitted, served by a sandbox of a pool, answered, reported.
 //
-// What front ends call. A first form: one sandbox, so calls are made one at a time (a second
-// concurrent one is kUnavailable). A sandbox that failed, spoke out of turn or died while idle is
-// never used again; the next call gets a new one. All on one executor.
+// What front ends call. Joins the queue (admission.h), the sandboxes (pool.h) and the call
+// (invoker.h) under one absolute deadline. A sandbox that failed, spoke out of turn or died while
+// idle is never used again; the next call gets another. All on one executor (a strand, when that
+// has threads).
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -10,7 +11,9 @@
 #include <memory>
 
 #include "isolation/launcher.h"
+#include "supervisor/admission.h"
 #include "supervisor/invoker.h"
+#include "supervisor/pool.h"
 
 namespace fnrun::supervisor {
 
@@ -19,6 +22,10 @@ struct ServiceOptions {
   std::string policy_name;            // For reports.
   std::vector<protocol::EnvVar> env;  // Goes with every call, before the call's own.
   LogSink log;                        // Of the handlers' stderr; may be empty.
+  AdmissionLimits admission{};        // One call at a time, unless this says more.
+  Reuse reuse{};
+  std::size_t ready = 0;  // Sandboxes started ahead of need; see pool.h.
+  std::size_t launching_threads = 1;
 };
 
 class Service {
@@ -35,15 +42,24 @@ class Service {
   [[nodiscard]] isolation::Result<void> warm_up();
 
   // The deadline is the sooner of the given one and the policy's invoke timeout from now; it covers
-  // starting a sandbox too, where one has to be started. With g++ 12 name the input first and move
-  // it in: that compiler copies temporaries of a co_await expression bit by bit.
+  // waiting for a place, and starting a sandbox too, where one has to be started. `client`: whom
+  // the call is counted for (AdmissionLimits::per_client_max). With g++ 12 name the input first and
+  // move it in: that compiler copies temporaries of a co_await expression bit by bit.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(Input input,
-                                                          Deadline deadline = Deadline::max());
+                                                          Deadline deadline = Deadline::max(),
+                                                          std::string client = {});
 
   // A call that a front end could not even make of its input: counted and reported as one.
   [[nodiscard]] Invocation refuse(Cause cause, std::optional<isolation::SetupError> setup = {});
 
-  // Ends the call in flight as kShuttingDown; later calls end so at once.
+  // Later calls are made by this plan; those in flight end by theirs.
+  void use_plan(std::shared_ptr<const isolation::Plan> plan);
+  // How many calls at a time from now on.
+  void resize(std::size_t places);
+  [[nodiscard]] PoolStatus status() const;
+  [[nodiscard]] std::size_t waiting() const noexcept;  // For a place.
+
+  // Ends the calls in flight as kShuttingDown; later calls end so at once.
   void stop();
   [[nodiscard]] bool stopping() const noexcept;
   // Kills what still runs and waits for it, at most the policy's kill timeout.

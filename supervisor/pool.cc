@@ -1,0 +1,279 @@
+#include "supervisor/pool.h"
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <vector>
+
+#include "supervisor/start_backoff.h"
+
+namespace fnrun::supervisor {
+namespace {
+
+namespace asio = boost::asio;
+using isolation::SetupError;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using Launched = isolation::Result<Invoker::Launched>;
+using Started = isolation::Result<std::unique_ptr<Invoker>>;
+
+// Handlers that fail faster than the kernel tears down would pile up remains without end.
+constexpr std::size_t kDyingMax = 8;
+
+}  // namespace
+
+struct Pool::State : std::enable_shared_from_this<State> {
+  State(asio::any_io_executor ex, isolation::Launcher& l, std::shared_ptr<const isolation::Plan> p,
+        PoolOptions o)
+      : executor(ex),
+        launcher(l),
+        plan(std::move(p)),
+        options(std::move(o)),
+        changed(ex, steady_clock::time_point::max()),
+        retry(ex),
+        threads(std::max<std::size_t>(1, options.launching_threads)) {}
+
+  asio::any_io_executor executor;
+  isolation::Launcher& launcher;
+  std::shared_ptr<const isolation::Plan> plan;
+  PoolOptions options;
+  std::vector<std::unique_ptr<Invoker>> idle;  // The one used last is at the end.
+  std::vector<std::unique_ptr<Invoker>> quarantined;
+  std::size_t starting = 0;
+  std::size_t busy = 0;
+  std::size_t dying = 0;
+  std::uint64_t started = 0;
+  std::uint64_t failed_starts = 0;
+  bool stopping = false;
+  StartBackoff backoff;
+  std::optional<SetupError> last_failure;
+  asio::steady_timer changed;  // Cancelled whenever somebody may have waited for it.
+  asio::steady_timer retry;
+  asio::thread_pool threads;  // Last: its launches use what is above.
+
+  asio::awaitable<Started> start(std::vector<std::string> environment, Deadline latest);
+  void note(const Started& result);
+  void refill();
+  static asio::awaitable<void> start_ahead(std::shared_ptr<State> state);
+  void retry_later();
+  bool fit_for_reuse(Invoker& invoker) const;
+  void retire(std::unique_ptr<Invoker> invoker);
+  static asio::awaitable<void> bury(std::shared_ptr<State> state, std::unique_ptr<Invoker> dead);
+  asio::awaitable<void> await_change();
+  std::unique_ptr<Invoker> pop_idle();
+};
+
+// The launch on a thread of ours, everything else here.
+asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment, Deadline latest) {
+  ++starting;
+  const auto by_plan = plan;
+  std::optional<Launched> launched;
+  const auto launch = [&]() -> asio::awaitable<void> {
+    launched.emplace(Invoker::launch(launcher, by_plan, environment, latest));
+    co_return;
+  };
+  co_await asio::co_spawn(threads, launch(), asio::use_awaitable);
+  --starting;
+  Started result =
+      *launched ? Invoker::serve(executor, std::move(**launched), options.protocol, options.log)
+                : Started(launched->error());
+  note(result);
+  co_return result;
+}
+
+void Pool::State::note(const Started& result) {
+  if (result) {
+    ++started;
+    backoff.succeeded();
+    last_failure.reset();
+  } else {
+    ++failed_starts;
+    backoff.failed(steady_clock::now());
+    last_failure = result.error();
+  }
+}
+
+// As many starts as are missing, each beside the others.
+void Pool::State::refill() {
+  if (stopping || options.protocol == HandlerProtocol::kExec) return;
+  if (steady_clock::now() < backoff.not_before()) return retry_later();
+  for (std::size_t have = idle.size() + starting; have < options.ready; ++have)
+    asio::co_spawn(executor, start_ahead(shared_from_this()), asio::detached);
+}
+
+asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
+  auto result = co_await state->start({}, Deadline::max());
+  if (!result) {
+    state->retry_later();
+  } else if (state->stopping || (*result)->plan() != state->plan) {
+    state->retire(std::move(*result));
+    state->refill();
+  } else {
+    state->idle.insert(state->idle.begin(), std::move(*result));
+  }
+  state->changed.cancel();
+}
+
+void Pool::State::retry_later() {
+  if (stopping || options.ready == 0) return;
+  retry.expires_at(backoff.not_before());  // Ends an earlier wait.
+  retry.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+    if (const auto state = weak.lock(); state && !error) state->refill();
+  });
+}
+
+bool Pool::State::fit_for_reuse(Invoker& invoker) const {
+  const Reuse& reuse = options.reuse;
+  return !stopping && options.protocol != HandlerProtocol::kExec && invoker.usable() &&
+         invoker.plan() == plan &&
+         (reuse.calls_max == 0 || invoker.calls_served() < reuse.calls_max) &&
+         (reuse.age_max.count() == 0 || invoker.age() < reuse.age_max);
+}
+
+// A dead sandbox is waited for where nobody waits for us.
+void Pool::State::retire(std::unique_ptr<Invoker> invoker) {
+  ++dying;
+  asio::co_spawn(executor, bury(shared_from_this(), std::move(invoker)), asio::detached);
+}
+
+asio::awaitable<void> Pool::State::bury(std::shared_ptr<State> state,
+                                        std::unique_ptr<Invoker> dead) {
+  co_await dead->finish();
+  if (dead->exit()) {
+    dead.reset();
+  } else {
+    if (state->options.log)
+      state->options.log(0, "the sandbox of pid " + std::to_string(dead->pid()) +
+                                " could not be killed within limits.kill_timeout_ms; it is given "
+                                "up (" +
+                                std::to_string(state->quarantined.size() + 1) + " so far)");
+    state->quarantined.push_back(std::move(dead));
+  }
+  --state->dying;
+  state->changed.cancel();
+}
+
+asio::awaitable<void> Pool::State::await_change() {
+  co_await changed.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+std::unique_ptr<Invoker> Pool::State::pop_idle() {
+  while (!idle.empty()) {
+    auto invoker = std::move(idle.back());
+    idle.pop_back();
+    if (fit_for_reuse(*invoker)) return invoker;
+    // One that died before its first call is a start that failed, only later.
+    if (invoker->calls_served() == 0 && !invoker->usable()) backoff.failed(steady_clock::now());
+    retire(std::move(invoker));
+  }
+  return nullptr;
+}
+
+Pool::Pool(asio::any_io_executor executor, isolation::Launcher& launcher,
+           std::shared_ptr<const isolation::Plan> plan, PoolOptions options)
+    : state_(std::make_shared<State>(std::move(executor), launcher, std::move(plan),
+                                     std::move(options))) {}
+
+Pool::~Pool() {
+  stop();
+  state_->threads.join();
+}
+
+isolation::Result<void> Pool::warm_up() {
+  State& state = *state_;
+  if (!state.idle.empty() || state.options.protocol == HandlerProtocol::kExec) return {};
+  auto launched = Invoker::launch(state.launcher, state.plan, {});
+  Started first = launched ? Invoker::serve(state.executor, std::move(*launched),
+                                            state.options.protocol, state.options.log)
+                           : Started(launched.error());
+  state.note(first);
+  if (!first) return first.error();
+  state.idle.push_back(std::move(*first));
+  state.refill();
+  return {};
+}
+
+asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
+    std::vector<std::string> extra_environment, Deadline deadline) {
+  const auto state = state_;
+  if (state->stopping) co_return NoInvoker{Cause::kShutdown, {}};
+  if (extra_environment.empty()) {
+    if (auto invoker = state->pop_idle()) {
+      ++state->busy;
+      state->refill();
+      co_return Taken{std::move(invoker), false};
+    }
+  }
+  if (state->backoff.degraded(steady_clock::now()) &&
+      steady_clock::now() < state->backoff.not_before() && state->last_failure)
+    co_return NoInvoker{Cause::kSetup, state->last_failure};
+  while (state->dying > kDyingMax) co_await state->await_change();
+  if (steady_clock::now() >= deadline) co_return NoInvoker{Cause::kDeadline, {}};
+  auto result = co_await state->start(std::move(extra_environment), deadline);
+  if (!result) co_return NoInvoker{Cause::kSetup, result.error()};
+  if (state->stopping) {
+    state->retire(std::move(*result));
+    co_return NoInvoker{Cause::kShutdown, {}};
+  }
+  ++state->busy;
+  state->refill();
+  co_return Taken{std::move(*result), true};
+}
+
+void Pool::give_back(std::unique_ptr<Invoker> invoker) {
+  --state_->busy;
+  if (state_->fit_for_reuse(*invoker)) {
+    state_->idle.push_back(std::move(invoker));
+  } else {
+    state_->retire(std::move(invoker));
+    state_->refill();
+  }
+  state_->changed.cancel();
+}
+
+void Pool::use_plan(std::shared_ptr<const isolation::Plan> plan) {
+  state_->plan = std::move(plan);
+  state_->backoff.succeeded();  // What failed was the other one.
+  state_->last_failure.reset();
+  for (auto& old : std::exchange(state_->idle, {})) state_->retire(std::move(old));
+  state_->refill();
+}
+
+const std::shared_ptr<const isolation::Plan>& Pool::plan() const noexcept {
+  return state_->plan;
+}
+
+void Pool::stop() {
+  state_->stopping = true;
+  state_->retry.cancel();
+}
+
+asio::awaitable<void> Pool::shut_down() {
+  const auto state = state_;
+  stop();
+  for (auto& one : std::exchange(state->idle, {})) state->retire(std::move(one));
+  while (state->dying + state->starting > 0) co_await state->await_change();
+}
+
+PoolStatus Pool::status() const {
+  const State& state = *state_;
+  const auto now = steady_clock::now();
+  PoolStatus status;
+  status.idle = state.idle.size();
+  status.starting = state.starting;
+  status.busy = state.busy;
+  status.dying = state.dying;
+  status.quarantined = state.quarantined.size();
+  status.started = state.started;
+  status.failed_starts = state.failed_starts;
+  status.degraded = state.backoff.degraded(now);
+  if (status.degraded && state.backoff.not_before() > now)
+    status.retry_in = std::chrono::ceil<milliseconds>(state.backoff.not_before() - now);
+  return status;
+}
+
+}  // namespace fnrun::supervisor

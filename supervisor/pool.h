@@ -1,0 +1,101 @@
+// Sandboxes of one handler, ready or made on demand: who is reused, who is replaced, who is buried.
+//
+// A call takes an invoker and gives it back. What is given back is kept for the next call or
+// retired, as the reuse policy says; what failed is always retired, and buried where nobody waits.
+// A number of sandboxes is kept ready ahead of need, so that a failure costs the next caller
+// nothing. Starting happens on threads of the pool's own: it takes milliseconds, which nobody
+// else's call should pay. A handler that cannot be started is tried again ever more seldom, never
+// in a hot loop; who asks meanwhile is told what the last attempt ended with. How many calls there
+// are at a time is admission.h's business. All on one executor (a strand, when that has threads).
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <variant>
+
+#include "isolation/launcher.h"
+#include "supervisor/invoker.h"
+
+namespace fnrun::supervisor {
+
+// How long a sandbox that behaves may live.
+struct Reuse {
+  std::uint64_t calls_max = 0;           // 0: no bound; 1: each call has a sandbox of its own.
+  std::chrono::milliseconds age_max{0};  // 0: no bound. A call in flight is not cut short by it.
+};
+
+struct PoolOptions {
+  HandlerProtocol protocol = HandlerProtocol::kFnrun;
+  Reuse reuse;
+  std::size_t ready = 0;  // Sandboxes started ahead of need, past exec.
+  std::size_t launching_threads = 1;
+  LogSink log;  // Of the handlers' stderr; may be empty.
+};
+
+// For people and metrics.
+struct PoolStatus {
+  std::size_t idle = 0;
+  std::size_t starting = 0;
+  std::size_t busy = 0;
+  std::size_t dying = 0;  // Their end is awaited behind everybody's back.
+  std::size_t quarantined =
+      0;                      // Could not be killed in time; kept, so that their uids are no one's.
+  std::uint64_t started = 0;  // Since the pool began; failed attempts apart.
+  std::uint64_t failed_starts = 0;
+  // The handler failed to start five times within ten seconds: nobody tries before `retry_in`.
+  bool degraded = false;
+  std::chrono::milliseconds retry_in{0};
+};
+
+// Why there is no sandbox.
+struct NoInvoker {
+  Cause cause{};  // kSetup, kDeadline or kShutdown.
+  std::optional<isolation::SetupError> setup;
+};
+struct Taken {
+  std::unique_ptr<Invoker> invoker;
+  bool fresh = false;  // Started for this call, within its time.
+};
+
+class Pool {
+ public:
+  // `launcher` must outlive the Pool.
+  Pool(boost::asio::any_io_executor executor, isolation::Launcher& launcher,
+       std::shared_ptr<const isolation::Plan> plan, PoolOptions options);
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool();
+
+  // Starts one sandbox on the calling thread, so that an error shows before any input is taken, and
+  // then the rest of those that are to be ready.
+  [[nodiscard]] isolation::Result<void> warm_up();
+
+  // A usable invoker: the one used last, so that its memory is warm, or a new one. With an
+  // environment of the call's own it is always a new one.
+  [[nodiscard]] boost::asio::awaitable<std::variant<Taken, NoInvoker>> take(
+      std::vector<std::string> extra_environment, Deadline deadline);
+  // Precondition: no call in flight.
+  void give_back(std::unique_ptr<Invoker> invoker);
+
+  // New sandboxes are made by this plan; those of the old one end when they are given back.
+  void use_plan(std::shared_ptr<const isolation::Plan> plan);
+  [[nodiscard]] const std::shared_ptr<const isolation::Plan>& plan() const noexcept;
+
+  // Nothing is started any more.
+  void stop();
+  // Kills what is idle, waits for what is dying, at most the policy's kill timeout. Precondition:
+  // everything that was taken was given back.
+  [[nodiscard]] boost::asio::awaitable<void> shut_down();
+
+  [[nodiscard]] PoolStatus status() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;  // Shared with starts and burials, which may outlive us.
+};
+
+}  // namespace fnrun::supervisor
