@@ -78,7 +78,9 @@ std::vector<ResourceLimit> plan_limits(const policies::Limits& limits, bool pids
   return {
       {RLIMIT_NOFILE, limits.open_files_max, "open_files_max"},
       // Counted in the sandbox's own user namespace (KERNEL >= 5.14), where the init is one too.
-      {RLIMIT_NPROC, limits.processes_max + 1 + (pids_controller ? kBehindController : 0),
+      {RLIMIT_NPROC,
+       pids_controller ? at_most_own(RLIMIT_NPROC, limits.processes_max + 1 + kBehindController)
+                       : limits.processes_max + 1,
        pids_controller ? "processes, should pids.max fail" : "processes_max (and the init)"},
       {RLIMIT_FSIZE, limits.file_size_max.bytes, "file_size_max_bytes"},
       {RLIMIT_STACK, limits.stack_max.bytes, "stack_max_bytes"},
@@ -149,6 +151,15 @@ Result<void> decide_layer(Plan& plan, Layer layer, bool available, const std::st
   return {};
 }
 
+// Those that the policy set and nothing stands in for.
+std::string unenforced_memory(const policies::Limits& limits) {
+  std::string text;
+  if (limits.memory_high.bytes != 0) text += "; memory_high_bytes is NOT enforced";
+  if (limits.memory_swap_max.bytes != 0) text += "; memory_swap_max_bytes is NOT enforced";
+  if (!limits.memory_oom_group) text += "; the whole sandbox is killed, not one process";
+  return text;
+}
+
 // What is lost without the controller, and what stands in.
 std::string instead_of(const Plan& plan, Layer controller) {
   const policies::Limits& limits = plan.policy.limits;
@@ -156,8 +167,10 @@ std::string instead_of(const Plan& plan, Layer controller) {
     case Layer::kMemory:
       return plan.host.can_sample
                  ? "; instead resident memory is sampled and the sandbox killed beyond "
-                   "memory_max_bytes, which a burst between two samples can exceed; files in /tmp "
-                   "count against tmp_max_bytes alone"
+                   "memory_max_bytes: a burst between two samples, and shared memory that nobody "
+                   "has mapped just then, go unseen; files in /tmp count against tmp_max_bytes "
+                   "alone" +
+                       unenforced_memory(limits)
                  : "; and this kernel does not tell what processes hold (CONFIG_PROC_CHILDREN): "
                    "memory_max_bytes is NOT enforced";
     case Layer::kPids:
@@ -183,7 +196,8 @@ Result<void> decide_controllers(Plan& plan) {
     if (!policies::needs_controller(plan.policy.limits, controller)) continue;
     const auto found = facts.missing.find(controller);
     const MissingController missing =
-        found != facts.missing.end() ? found->second : MissingController{facts.no_dir_because, ""};
+        found != facts.missing.end() ? found->second
+                                     : MissingController{facts.no_dir_because, facts.no_dir_help};
     bool use = false;
     if (auto r = decide_layer(plan, controller, facts.has(controller), missing.why, use,
                               instead_of(plan, controller), missing.help);
@@ -205,7 +219,9 @@ Result<void> decide_layers(Plan& plan) {
   const Host& host = plan.host;
   bool use_landlock = false;
   if (auto r = decide_layer(plan, Layer::kCgroup, !host.cgroup.dir.empty(),
-                            host.cgroup.no_dir_because, plan.use_cgroup);
+                            host.cgroup.no_dir_because, plan.use_cgroup,
+                            "; CPU time of processes that nobody waits for is not counted",
+                            host.cgroup.no_dir_help);
       !r)
     return r.error();
   if (auto r = decide_layer(

@@ -1,5 +1,7 @@
 #include "isolation/process_sample.h"
 
+#include <sys/syscall.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -16,14 +18,19 @@ std::string proc_file(pid_t pid, const std::string& file) {
   return "/proc/" + std::to_string(pid) + "/" + file;
 }
 
+struct Process {
+  pid_t pid;
+  pid_t parent;
+};
+
 // The children of every thread of it: a thread that forks is the parent.
-void add_children(pid_t pid, std::vector<pid_t>& found) {
+void add_children(pid_t pid, std::vector<Process>& found) {
   std::error_code error;
   for (const auto& task : std::filesystem::directory_iterator(proc_file(pid, "task"), error)) {
     const std::string children = read_kernel_text(task.path() / "children");
     for (const auto child : split(children, ' '))
       if (const auto number = to_number<pid_t>(child); number && found.size() < kProcessesMax)
-        found.push_back(*number);
+        found.push_back({*number, pid});
   }
 }
 
@@ -37,12 +44,58 @@ std::uint64_t status_number(std::string_view status, std::string_view key) {
   return 0;
 }
 
+// What has ended, or is about to, has no such line.
+bool holds_memory(std::string_view status) {
+  return status.find("\nRssAnon:") != std::string_view::npos;
+}
+
+// A first thread that has ended while others go on is a zombie without memory: then another's word
+// counts.
+std::string living_task(pid_t pid, std::string& status) {
+  status = read_kernel_text(proc_file(pid, "status"));
+  if (holds_memory(status)) return std::to_string(pid);
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator(proc_file(pid, "task"), error)) {
+    std::string other = read_kernel_text(task.path() / "status");
+    if (!holds_memory(other)) continue;
+    status = std::move(other);
+    return task.path().filename();
+  }
+  return "";
+}
+
+// vfork(2), posix_spawn(3) and whoever else asks for it: one memory, two processes.
+bool share_memory(const Process& process) {
+  constexpr int kKcmpVm = 1;  // KCMP_VM
+  return ::syscall(SYS_kcmp, process.parent, process.pid, kKcmpVm, 0, 0) == 0;
+}
+
 // Each shared page divided by its users; nothing without the right to look so closely.
-std::optional<std::uint64_t> proportional_bytes(pid_t pid) {
-  const std::string rollup = read_kernel_text(proc_file(pid, "smaps_rollup"));
+std::optional<std::uint64_t> proportional_bytes(const std::string& task) {
+  const std::string rollup = read_kernel_text("/proc/" + task + "/smaps_rollup");
   if (rollup.empty()) return std::nullopt;
   return status_bytes(rollup, "Pss_Anon") + status_bytes(rollup, "Pss_Shmem") +
          status_bytes(rollup, "SwapPss");
+}
+
+struct Memory {
+  std::string task;  // Whose files in /proc tell of it.
+  std::uint64_t page_tables = 0;
+};
+
+// Nothing if it cannot be told, or not in time.
+std::optional<std::uint64_t> exact_bytes(const std::vector<Memory>& memories) {
+  constexpr std::chrono::milliseconds kPatience{100};
+  const auto limit = std::chrono::steady_clock::now() + kPatience;
+  std::uint64_t exact = 0;
+  for (const Memory& memory : memories) {
+    if (std::chrono::steady_clock::now() > limit) return std::nullopt;
+    const auto bytes = proportional_bytes(memory.task);
+    if (!bytes && holds_memory(read_kernel_text("/proc/" + memory.task + "/status")))
+      return std::nullopt;                            // We may not look.
+    if (bytes) exact += *bytes + memory.page_tables;  // Else it has ended meanwhile.
+  }
+  return exact;
 }
 
 }  // namespace
@@ -70,31 +123,28 @@ bool can_sample_processes() {
   return ::access("/proc/thread-self/children", R_OK) == 0;
 }
 
-std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t resident_limit) {
+std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_above) {
   const long ticks = ::sysconf(_SC_CLK_TCK);
   const std::string root_stat = read_kernel_text(proc_file(root, "stat"));
   if (root_stat.empty()) return std::nullopt;
   ProcessSample sample;
   sample.cpu = stat_cpu(root_stat, ticks);
-  std::vector<pid_t> all;
+  std::vector<Process> all;
+  std::vector<Memory> memories;
   add_children(root, all);
   for (std::size_t i = 0; i < all.size(); ++i) {
-    add_children(all[i], all);
-    const std::string status = read_kernel_text(proc_file(all[i], "status"));
+    add_children(all[i].pid, all);
+    std::string status;
+    const std::string task = living_task(all[i].pid, status);
     sample.threads += status_number(status, "Threads");
-    for (const char* key : {"RssAnon", "RssShmem", "VmSwap"})
+    sample.cpu += stat_cpu(read_kernel_text(proc_file(all[i].pid, "stat")), ticks);
+    if (task.empty() || share_memory(all[i])) continue;
+    memories.push_back({task, status_bytes(status, "VmPTE")});
+    for (const char* key : {"RssAnon", "RssShmem", "VmSwap", "VmPTE"})
       sample.resident_bytes += status_bytes(status, key);
-    sample.cpu += stat_cpu(read_kernel_text(proc_file(all[i], "stat")), ticks);
   }
-  if (sample.resident_bytes <= resident_limit || all.size() < 2) return sample;
-  // Forks share what they have not written to; counted once for each, it looks like more.
-  std::uint64_t exact = 0;
-  for (const pid_t pid : all) {
-    const auto bytes = proportional_bytes(pid);
-    if (bytes) exact += *bytes;
-    if (!bytes && ::access(proc_file(pid, "status").c_str(), F_OK) == 0) return sample;
-  }
-  sample.resident_bytes = exact;
+  if (sample.resident_bytes > exact_above && memories.size() > 1)
+    sample.resident_bytes = exact_bytes(memories).value_or(sample.resident_bytes);
   return sample;
 }
 

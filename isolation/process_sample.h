@@ -17,8 +17,8 @@ namespace fnrun::isolation {
 
 struct ProcessSample {
   std::uint64_t threads = 0;  // Without those of the root of the tree.
-  // Anonymous and shared memory and swap, each page once as far as the kernel can say; neither page
-  // cache nor files in /tmp.
+  // Anonymous and shared memory, swap and page tables. Neither page cache nor files in /tmp; and
+  // shared memory only as far as somebody has it mapped and touched at this moment.
   std::uint64_t resident_bytes = 0;
   // Of living processes and the children that they waited for.
   std::chrono::microseconds cpu{};
@@ -26,10 +26,11 @@ struct ProcessSample {
 
 // Whether this kernel tells the children of a process (CONFIG_PROC_CHILDREN).
 [[nodiscard]] bool can_sample_processes();
-// Nothing if the root is gone or cannot be seen. Counts exactly up to `resident_limit`; beyond it
-// the costlier way is taken that counts a page shared by a fork once.
-[[nodiscard]] std::optional<ProcessSample> sample_processes(pid_t root,
-                                                            std::uint64_t resident_limit);
+// Nothing if the root is gone or cannot be seen. A page that forks share counts once for each of
+// them, as long as that sums up to `exact_above` at most; beyond it the costlier way is taken,
+// which counts it once. That way may take a tenth of a second; where it is not done by then, the
+// greater sum stands.
+[[nodiscard]] std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_above);
 
 // The kernel's text; total. "RssAnon:\t     128 kB" of /proc/PID/status, by key, in bytes.
 [[nodiscard]] std::uint64_t status_bytes(std::string_view status, std::string_view key);

@@ -93,10 +93,10 @@ void Sandbox::leave_to_other_waiter() noexcept {
   control_.reset();
 }
 
-std::optional<ProcessSample> Sandbox::sample(std::uint64_t resident_limit) const {
+std::optional<ProcessSample> Sandbox::sample(std::uint64_t exact_above) const {
   // Ended, but not waited for: the pid is still nobody else's.
   if (!pidfd_ || reaped_) return std::nullopt;
-  return sample_processes(pid_, resident_limit);
+  return sample_processes(pid_, exact_above);
 }
 
 namespace {

@@ -82,7 +82,7 @@ class [[nodiscard]] Sandbox {
   // Starts the memory peak of use() anew, where the kernel can (6.12).
   void reset_peak() noexcept { cgroup_.reset_peak(); }
   // What it holds at this instant, by /proc; see process_sample.h.
-  [[nodiscard]] std::optional<ProcessSample> sample(std::uint64_t resident_limit) const;
+  [[nodiscard]] std::optional<ProcessSample> sample(std::uint64_t exact_above) const;
 
   // Stops everything inside until thaw(): a frozen sandbox uses no CPU, and dies of kill() as any
   // other. Waits for the last one to stop, up to `patience`. An error without a cgroup.

@@ -100,6 +100,10 @@ std::string_view hint_for(SetupStep step, int os_errno) noexcept {
     if (os_errno == EMFILE || os_errno == ENFILE) return "the supervisor is out of descriptors";
     if (os_errno == EACCES || os_errno == EBUSY) return "the cgroup does not take new processes";
   }
+  if (step == SetupStep::kCgroup && os_errno == EAGAIN)
+    return "cgroup.max.descendants or cgroup.max.depth of a group above is reached";
+  if (step == SetupStep::kCgroup && os_errno == EOPNOTSUPP)
+    return "a threaded cgroup takes no processes; start fnrun in another";
   if (step == SetupStep::kExec) {
     if (os_errno == ENOENT)
       return "its interpreter or dynamic loader is not visible inside; bind it or use a policy "

@@ -65,7 +65,8 @@ inline constexpr LimitField kLimitFields[] = {
     limit<&Limits::tmp_inodes_max>("tmp_inodes_max", 2, 16'777'216),
     // 0, 1 and 2 are stdio; the dynamic loader needs one more.
     limit<&Limits::open_files_max>("open_files_max", 4, 1'048'576),
-    limit<&Limits::processes_max>("processes_max", 1, 4'194'304),
+    // The kernel has 4,194,304 process ids at most, and the init needs one.
+    limit<&Limits::processes_max>("processes_max", 1, 4'194'303),
     // Less than 4 MiB does not hold what the kernel itself needs for a sandbox.
     limit<&Limits::memory_max>("memory_max_bytes", 4'194'304, 1024 * kGiB),
     limit<&Limits::memory_high>("memory_high_bytes", 0, 1024 * kGiB),

@@ -45,7 +45,7 @@ struct Limits {
   // CPU time of one invocation, of all processes together; 0: no bound.
   std::chrono::milliseconds cpu_time_max{3'000};
   std::string cpus;  // CPUs it may run on, as "0-3,6"; "": all of the supervisor's.
-  // Of each block device that a visible file lies on; 0: no bound.
+  // Of each block device of the host; 0: no bound, and never 1, which the kernel refuses.
   ByteSize io_read_per_second_max{0};
   ByteSize io_write_per_second_max{0};
   std::uint64_t io_reads_per_second_max = 0;

@@ -26,7 +26,7 @@ struct PolicyError {
   unsigned line = 0;    // From 1; 0 when there is none (the file cannot be read).
   std::string message;  // What is wrong and what would be right.
 
-  // "strict.json:12: /limits/processes_max: must be a whole number from 1 to 4194304, not 0".
+  // "strict.json:12: /limits/processes_max: must be a whole number from 1 to 4194303, not 0".
   // One line whatever the text held: control characters are escaped.
   [[nodiscard]] std::string to_string() const;
 };

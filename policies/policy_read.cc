@@ -120,8 +120,11 @@ Limits read_limits(Reader& reader, const At& at) {
       reader.fail(*value, fault);
   }
   for (const LimitField& field : kLimitFields)
-    if (const auto value = reader.find(at, field.key))
+    if (const auto value = reader.find(at, field.key)) {
       field.set(limits, reader.integer(*value, field.min, field.max));
+      if (field.key.starts_with("io_") && field.get(limits) == 1)
+        reader.fail(*value, "must be 0, for no bound, or 2 at least: the kernel takes no 1");
+    }
   return limits;
 }
 

@@ -62,10 +62,12 @@ std::int64_t microseconds_since(steady_clock::time_point start) {
 }
 
 // The cgroup's word counts every process inside; the init's wait4 only the handler and who it
-// waited for, and only once it has ended.
-Usage usage_of(const isolation::ResourceUse& use, const std::optional<isolation::Exit>& exit) {
+// waited for, only once it has ended, and over its whole life: that is a call's if there was but
+// one.
+Usage usage_of(const isolation::ResourceUse& use, const std::optional<isolation::Exit>& exit,
+               std::uint64_t calls_served) {
   Usage usage;
-  const bool waited_for = exit && exit->wait_status;
+  const bool waited_for = exit && exit->wait_status && calls_served == 1;
   if (waited_for) {
     usage.max_rss_kib = exit->max_rss_kib;
     usage.context_switches = exit->context_switches;
@@ -79,7 +81,10 @@ Usage usage_of(const isolation::ResourceUse& use, const std::optional<isolation:
     usage.user_us = exit->user_time.count();
     usage.system_us = exit->system_time.count();
   } else {
-    usage.reason = "there is no cgroup to ask, and the handler has not ended by itself";
+    usage.reason = calls_served > 1
+                       ? "there is no cgroup to ask, and the handler served other calls"
+                       : "there is no cgroup to ask, and the handler has not ended by "
+                         "itself";
   }
   if (use.throttled) usage.throttled_us = use.throttled->count();
   usage.memory_peak_bytes = use.memory_peak_bytes;
@@ -228,7 +233,9 @@ void Invoker::State::end_stderr() {
 
 // The end of its streams ends the call, if one is in flight.
 void Invoker::State::exceeded(Cause cause) {
-  if (call == 0) log_line("killed between calls: it went beyond limits.memory_max_bytes");
+  if (call == 0)
+    log_line(std::string("killed between calls: it went beyond limits.") +
+             (cause == Cause::kOverMemory ? "memory_max_bytes" : "cpu_time_max_ms"));
   over_limit = cause;
   dead = true;
   sandbox.kill(kill_reason(cause));
@@ -298,7 +305,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   co_await settle(done, deadline);
   state->end_stderr();
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
-  state->watch->end_call();
+  state->watch->end_call(state->last_use.cpu);
   state->call = 0;
   co_return invocation;
 }
@@ -361,7 +368,7 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
     report.env = done.result->env;
     invocation.result = std::move(done.result);
   }
-  report.usage = usage_of(use, exit);
+  report.usage = usage_of(use, exit, calls_served);
   add_samples(report.usage, *watch);
   return invocation;
 }

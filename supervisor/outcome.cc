@@ -17,10 +17,14 @@ constexpr int kSignalBase = 128;  // What shells add to the signal that ended a 
 constexpr int kNotFound = 127;
 constexpr int kNotExecutable = 126;
 
-// A limit that was hit before the call failed, or `otherwise`.
-Outcome limit_hit_or(const LimitEvidence& limits, Outcome otherwise) noexcept {
+// A limit that was hit before the call failed, or `otherwise`. Where nobody counts refusals, as
+// many processes as may be are no reason to die of a signal; to say nothing, or to leave, they are.
+Outcome limit_hit_or(const Evidence& evidence, Outcome otherwise) noexcept {
+  const LimitEvidence& limits = evidence.limits;
   if (limits.oom_kills != 0) return Outcome::kOutOfMemory;
-  if (limits.refused_forks != 0 || limits.processes_at_max) return Outcome::kPidsExceeded;
+  if (limits.refused_forks != 0) return Outcome::kPidsExceeded;
+  const bool by_signal = evidence.wait_status && WIFSIGNALED(*evidence.wait_status);
+  if (limits.processes_at_max && !by_signal) return Outcome::kPidsExceeded;
   return otherwise;
 }
 
@@ -29,7 +33,7 @@ Outcome outcome_of_end(const Evidence& evidence) noexcept {
   if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
     return Outcome::kPolicyViolation;
   // Without a status it hung up on us and lives, if the kernel did not kill all of it.
-  return limit_hit_or(evidence.limits, status ? Outcome::kCrashed : Outcome::kProtocolError);
+  return limit_hit_or(evidence, status ? Outcome::kCrashed : Outcome::kProtocolError);
 }
 
 int exit_code_of_setup(const std::optional<isolation::SetupError>& setup) noexcept {
@@ -112,6 +116,18 @@ std::string how_known(const Evidence& evidence) {
   return "";
 }
 
+std::string describe_out_of_memory(const Evidence& evidence) {
+  const LimitEvidence& limits = evidence.limits;
+  if (limits.oom_kills != 0 && limits.memory_max_hits == 0)
+    return "the host, or a group above the sandbox, ran out of memory" + how_known(evidence) +
+           " of the sandbox, which had not reached its own limits.memory_max_bytes (" +
+           std::to_string(limits.memory_max_bytes) +
+           "); give the supervisor's group more memory, or fewer sandboxes at a time";
+  return "the sandbox reached limits.memory_max_bytes (" + std::to_string(limits.memory_max_bytes) +
+         ") and was killed" + how_known(evidence) +
+         "; give the policy more memory, or the handler smaller work";
+}
+
 // What happened and what to do. Of the evidence only what the words need: describe() adds the rest.
 std::string sentence_for(Outcome outcome, const Evidence& evidence) {
   switch (outcome) {
@@ -127,13 +143,13 @@ std::string sentence_for(Outcome outcome, const Evidence& evidence) {
     case Outcome::kCrashed:
       return describe_crash(evidence);
     case Outcome::kOutOfMemory:
-      return "the sandbox reached limits.memory_max_bytes (" +
-             std::to_string(evidence.limits.memory_max_bytes) + ") and was killed" +
-             how_known(evidence) + "; give the policy more memory, or the handler smaller work";
+      return describe_out_of_memory(evidence);
     case Outcome::kPidsExceeded:
       return "the sandbox reached limits.processes_max (" +
              std::to_string(evidence.limits.processes_max) + ", threads included)" +
-             how_known(evidence) + " and gave no answer; raise it if the handler needs more";
+             how_known(evidence) + "; then " +
+             (evidence.wait_status ? end_in_words(evidence) : "no answer came") +
+             "; raise the limit if the handler needs more";
     case Outcome::kCpuExceeded:
       return "the call used up limits.cpu_time_max_ms (" +
              std::to_string(evidence.limits.cpu_time_max_ms) +
@@ -174,7 +190,7 @@ Outcome decide(Cause cause, const Evidence& evidence) noexcept {
     case Cause::kAnswered:
       return Outcome::kOk;
     case Cause::kDeadline:
-      return limit_hit_or(evidence.limits, Outcome::kTimedOut);
+      return limit_hit_or(evidence, Outcome::kTimedOut);
     case Cause::kHandlerEnded:
     case Cause::kIo:  // Mostly how the other end's death looks from here.
       return outcome_of_end(evidence);

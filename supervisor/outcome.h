@@ -98,7 +98,10 @@ static_assert(
 // What a call's sandbox did to its limits: read from the counters before they go, or sampled where
 // there are none; never guessed from a signal.
 struct LimitEvidence {
-  std::uint64_t oom_kills = 0;      // Processes that the kernel's OOM killer took (memory.events).
+  std::uint64_t oom_kills = 0;  // Processes that the kernel's OOM killer took (memory.events).
+  // How often memory_max_bytes itself was met. With none, the OOM killer worked for a group above,
+  // or for the host.
+  std::uint64_t memory_max_hits = 0;
   std::uint64_t refused_forks = 0;  // Over the limit of processes (pids.events).
   bool processes_at_max = false;    // A look at /proc found as many as may be.
   std::uint64_t memory_max_bytes = 0;

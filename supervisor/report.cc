@@ -51,6 +51,7 @@ Json setup_of(const std::optional<isolation::SetupError>& setup) {
 
 Json limits_of(const LimitEvidence& limits) {
   return {{"oom_kills", limits.oom_kills},
+          {"memory_max_hits", limits.memory_max_hits},
           {"refused_forks", limits.refused_forks},
           {"processes_at_max", limits.processes_at_max},
           {"memory_max_bytes", limits.memory_max_bytes},

@@ -93,8 +93,8 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 //   evidence           {wait_status: {exited} or {signal, name, core_dumped} or null,
 //                       killed_for: name or null,
 //                       setup: {step, index, errno, errno_name, subject} or null,
-//                       limits: {oom_kills, refused_forks, processes_at_max, memory_max_bytes,
-//                       processes_max, cpu_time_max_ms}, detail}
+//                       limits: {oom_kills, memory_max_hits, refused_forks, processes_at_max,
+//                       memory_max_bytes, processes_max, cpu_time_max_ms}, detail}
 //   handler, policy    text
 //   sandbox            {pid, slot_uid or null, calls_served, start_us}, or null
 //   start_us, invoke_us, request_bytes, response_bytes      numbers

@@ -16,6 +16,7 @@ constexpr microseconds kLatestInCall = milliseconds(50);
 constexpr microseconds kLatestIdle = milliseconds(500);
 constexpr microseconds kSoonestCpu = milliseconds(1);
 constexpr int kRestPerLook = 9;
+constexpr microseconds kLongestRest = milliseconds(500);
 
 }  // namespace
 
@@ -30,7 +31,7 @@ ResourceWatch::ResourceWatch(boost::asio::any_io_executor executor, isolation::S
       times_cpu_(plan.policy.limits.cpu_time_max.count() != 0) {}
 
 void ResourceWatch::start() {
-  if (samples_) arm();
+  arm();
 }
 
 std::optional<microseconds> ResourceWatch::cpu_used() {
@@ -51,11 +52,16 @@ void ResourceWatch::begin_call(const std::optional<isolation::CpuTime>& used) {
     armed_ = false;
     resident_now_ = 0;
   }
-  if (samples_ || times_cpu_) arm();
+  arm();
 }
 
-void ResourceWatch::end_call() {
+// From here on what goes on in the background has a budget of its own, as large as a call's.
+void ResourceWatch::end_call(const std::optional<isolation::CpuTime>& used) {
   in_call_ = false;
+  if (!times_cpu_ || over_) return;
+  if (used) cpu_now_ = used->total();
+  cpu_before_ = cpu_now_;
+  arm();
 }
 
 void ResourceWatch::stop() {
@@ -73,7 +79,7 @@ microseconds ResourceWatch::until_next_look() const {
         std::min<std::uint64_t>(headroom / kBytesPerMicrosecond, 1U << 30)));
     wait = std::clamp(to_fill, kSoonest, in_call_ ? kLatestInCall : kLatestIdle);
   }
-  if (times_cpu_ && in_call_) {
+  if (times_cpu_) {
     const auto left = microseconds(limits.cpu_time_max) - (cpu_now_ - cpu_before_);
     wait = std::min(wait, std::max(kSoonestCpu, left / plan_.host.cgroup.cpus));
   }
@@ -83,9 +89,9 @@ microseconds ResourceWatch::until_next_look() const {
 void ResourceWatch::arm() {
   if (armed_ || over_) return;
   const microseconds wait = until_next_look();
-  if (wait == microseconds::max()) return;  // Nothing to see between calls.
+  if (wait == microseconds::max()) return;
   armed_ = true;
-  timer_.expires_after(std::max(wait, last_look_took_ * kRestPerLook));
+  timer_.expires_after(std::max(wait, std::min(kLongestRest, last_look_took_ * kRestPerLook)));
   timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
     const auto self = weak.lock();
     if (!self || error) return;
@@ -102,7 +108,8 @@ void ResourceWatch::look() {
   if (over_) return;
   const policies::Limits& limits = plan_.policy.limits;
   if (samples_) {
-    if (const auto sample = sandbox_.sample(limits.memory_max.bytes)) {
+    const auto exact_above = std::min(limits.memory_max.bytes, resident_peak_.value_or(0));
+    if (const auto sample = sandbox_.sample(exact_above)) {
       resident_now_ = sample->resident_bytes;
       resident_peak_ = std::max(resident_peak_.value_or(0), sample->resident_bytes);
       threads_peak_ = std::max(threads_peak_.value_or(0), sample->threads);
@@ -110,7 +117,7 @@ void ResourceWatch::look() {
     if (plan_.sample_memory && resident_now_ > limits.memory_max.bytes)
       return exceeded(Cause::kOverMemory);
   }
-  if (times_cpu_ && in_call_) {
+  if (times_cpu_) {
     cpu_now_ = cpu_used().value_or(cpu_now_);
     if (cpu_now_ - cpu_before_ >= microseconds(limits.cpu_time_max))
       return exceeded(Cause::kOverCpuTime);

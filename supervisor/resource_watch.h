@@ -1,5 +1,5 @@
-// Looks at what a sandbox uses, where nobody else ends it at a limit: CPU time of a call always,
-// memory only on hosts without the controller.
+// Looks at what a sandbox uses, where nobody else ends it at a limit: CPU time always, of a call
+// and of what goes on behind its answer; memory only on hosts without the controller.
 //
 // Wakes as late as the limit allows: CPU time cannot grow faster than there are CPUs, memory not
 // faster than it can be written; but looking never takes more than a tenth of our time, however
@@ -24,11 +24,12 @@ class ResourceWatch : public std::enable_shared_from_this<ResourceWatch> {
   ResourceWatch(boost::asio::any_io_executor executor, isolation::Sandbox& sandbox,
                 const isolation::Plan& plan, std::function<void(Cause)> on_exceeded);
 
-  // Between calls memory goes on being looked at, less often. Call once, when somebody owns us.
+  // Call once, when somebody owns us.
   void start();
   // `used`: the CPU time before the call, where a cgroup tells.
   void begin_call(const std::optional<isolation::CpuTime>& used);
-  void end_call();
+  // `used`: the same after it.
+  void end_call(const std::optional<isolation::CpuTime>& used);
   void stop();
 
   // Where only looking tells: one look more, before whatever there is to see is killed.

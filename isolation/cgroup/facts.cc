@@ -1,8 +1,7 @@
 #include "isolation/cgroup/facts.h"
 
-#include <sched.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
@@ -104,6 +103,30 @@ bool is_real_root(const std::string& dir) {
   return ::access((dir + "/cgroup.type").c_str(), F_OK) != 0;
 }
 
+bool is_cgroup2(const std::string& dir) {
+  constexpr long kCgroup2Magic = 0x63677270;  // CGROUP2_SUPER_MAGIC
+  struct statfs info {};
+  return ::statfs(dir.c_str(), &info) == 0 && info.f_type == kCgroup2Magic;
+}
+
+// Why no group can be made in `dir`; "" if one can, as far as can be told.
+std::string why_no_groups_in(const std::string& dir) {
+  // Mounted over, by somebody who hides the host's cgroups from us.
+  if (!is_cgroup2(dir)) return "what is at " + dir + " is no cgroup: something is mounted over it";
+  if (const std::string why = why_not_writable(dir); !why.empty())
+    return "making a group in " + dir + " fails: " + why;
+  if (read_kernel_text(dir + "/cgroup.type").find("threaded") != std::string::npos)
+    return dir + " is a threaded cgroup, which takes no limits for processes";
+  constexpr std::uint64_t kNeeded = 3;  // A leaf for ourselves, a corner, a sandbox.
+  std::string most = read_kernel_text(dir + "/cgroup.max.descendants");
+  while (!most.empty() && most.back() == '\n') most.pop_back();
+  const auto descendants =
+      keyed_number(read_kernel_text(dir + "/cgroup.stat"), "nr_descendants").value_or(0);
+  if (const auto bound = to_number<std::uint64_t>(most); bound && *bound < descendants + kNeeded)
+    return "cgroup.max.descendants of " + dir + " leaves no room for groups of ours";
+  return "";
+}
+
 // systemd marks what it has handed over (Delegate=); the attribute of user managers needs no
 // privilege to read.
 bool is_delegated(const std::string& dir) {
@@ -164,6 +187,9 @@ void probe_controllers(CgroupFacts& facts, std::string_view mountinfo,
       read_kernel_text(cgroup_mount_of(mountinfo, facts.dir) + "/cgroup.controllers");
   bool asked = false;
   std::optional<MissingController> not_passing_on;
+  if (facts.disks.empty())
+    facts.missing[Layer::kIo] = {"/sys/block shows no disk whose rate could be bounded",
+                                 "file systems of a network have none"};
   for (const Layer controller : policies::kControllers) {
     const std::string name = policies::name_of(controller);
     if (!has_word(here, name)) {
@@ -219,7 +245,9 @@ std::string find_cgroup_dir(std::string_view mountinfo, std::string_view own_cgr
 
 std::string cgroup_mount_of(std::string_view mountinfo, std::string_view dir) {
   for (const Mount& mount : parse_mounts(mountinfo))
-    if (mount.type == "cgroup2" && dir.starts_with(mount.point)) return mount.point;
+    if (mount.type == "cgroup2" && dir.starts_with(mount.point) &&
+        (dir.size() == mount.point.size() || dir[mount.point.size()] == '/'))
+      return mount.point;
   return "";
 }
 
@@ -253,18 +281,19 @@ CgroupFacts probe_cgroup() {
   const std::string mountinfo = read_kernel_text("/proc/self/mountinfo");
   const std::string own_cgroups = read_kernel_text("/proc/self/cgroup");
   facts.disks = list_disks();
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  if (::sched_getaffinity(0, sizeof cpus, &cpus) == 0)
-    facts.cpus = std::max(1U, static_cast<unsigned>(CPU_COUNT(&cpus)));
+  // Of the host, not those that we may run on: a sandbox may be let out of those.
+  facts.cpus = static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+  facts.no_dir_help =
+      "mount cgroup2 where this user may write to it, or start fnrun in a group that is delegated: "
+      "as a service with Delegate=yes, or by systemd-run [--user] --scope -p Delegate=yes …";
   const std::string own = find_cgroup_dir(mountinfo, own_cgroups);
   if (own.empty()) {
     facts.no_dir_because = "no cgroup v2 hierarchy is mounted here that shows our own cgroup";
     return facts;
   }
   facts.dir = base_of(own);
-  if (const std::string why = why_not_writable(facts.dir); !why.empty()) {
-    facts.no_dir_because = "making a group in " + facts.dir + " fails: " + why;
+  facts.no_dir_because = why_no_groups_in(facts.dir);
+  if (!facts.no_dir_because.empty()) {
     facts.dir.clear();
     return facts;
   }

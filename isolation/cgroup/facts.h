@@ -26,7 +26,8 @@ struct MissingController {
 
 struct CgroupFacts {
   std::string dir;             // The group below which ours go; "" if there is none.
-  std::string no_dir_because;  // Then: why.
+  std::string no_dir_because;  // Then: why, and what helps.
+  std::string no_dir_help;
   // The processes in `dir` must move to its leaf before controllers can be enabled.
   bool move_processes = false;
   std::map<policies::Layer, MissingController> missing;

@@ -230,8 +230,9 @@ Result<void> CgroupTree::pass_on(int dir_fd, const std::string& dir,
 Result<void> CgroupTree::enable(const std::set<policies::Layer>& controllers) {
   for (const policies::Layer controller : controllers) {
     if (enabled_.contains(controller)) continue;
-    if (std::exchange(move_processes_, false)) {
+    if (move_processes_) {
       if (auto moved = move_to_leaf(); !moved) return moved;
+      move_processes_ = false;
     }
     if (auto done = pass_on(base_.get(), base_path_, controller); !done) return done;
     if (auto done = pass_on(tree_.get(), base_path_ + "/" + name_, controller); !done) return done;

@@ -11,6 +11,8 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -183,6 +185,38 @@ TEST_F(Limit, MemoryThatIsTooLittleToStartSaysSo) {
               testing::HasSubstr("memory_max_bytes is too small"));
 }
 
+TEST_F(Limit, MemoryIsFoundWhereverAHandlerHidesIt) {
+  // Held by a thread whose process looks like a zombie; in page tables of pages that are all zero.
+  for (const char* event : {"hide_in_thread 256", "hide_in_page_tables 64"}) {
+    const auto ended = calls(greedy(policy), {event}).at(0).report;
+    EXPECT_EQ(ended.outcome, Outcome::kOutOfMemory) << event << to_json(ended);
+  }
+}
+
+TEST_F(Limit, MemoryThatTwoProcessesShareCountsOnce) {
+  // 40 of 64 MiB, seen by a vfork(2)ed child, and by forks that only read.
+  for (const char* event : {"vfork 40 300", "share_with_forks 40 8 300"}) {
+    const auto done = calls(greedy(policy), {event}).at(0).report;
+    EXPECT_EQ(done.outcome, Outcome::kOk) << event << to_json(done);
+    EXPECT_LT(done.usage.memory_peak_bytes.value_or(0), 60 * kMiB) << event;
+  }
+}
+
+TEST_F(Limit, AnEndOfTheRangeThatAPolicyMayNameIsOneThatTheKernelTakes) {
+  policies::Policy least = policy;
+  least.limits.memory_max = {4'194'304};
+  least.limits.cpu_max_percent = 1;
+  least.limits.cpu_weight = 1;
+  policies::Policy most = policy;
+  most.limits.memory_max = most.limits.memory_high = most.limits.memory_swap_max = {1ULL << 40};
+  most.limits.cpu_max_percent = 819'200;
+  most.limits.cpu_weight = 10'000;
+  // Without the controller RLIMIT_NPROC bounds, which cannot be above the supervisor's own.
+  if (has(Layer::kPids)) most.limits.processes_max = 4'194'303;
+  for (const policies::Policy& one : {least, most})
+    EXPECT_EQ(calls(greedy(one), {"hello"}).at(0).report.outcome, Outcome::kOk);
+}
+
 // Processes
 
 TEST_F(Limit, ABombOfForksIsPidsExceeded) {
@@ -198,6 +232,8 @@ TEST_F(Limit, ABombOfThreadsIsPidsExceeded) {
   policy.limits.invoke_timeout = 10s;
   const auto ended = calls_beside_a_neighbour(greedy(policy), {"thread_bomb"}).at(0).report;
   EXPECT_EQ(ended.outcome, Outcome::kPidsExceeded) << to_json(ended);
+  EXPECT_EQ(ended.evidence.limits.refused_forks != 0, has(Layer::kPids));
+  EXPECT_EQ(ended.evidence.limits.processes_at_max, !has(Layer::kPids));
 }
 
 TEST_F(Limit, ALimitOfProcessesThatWasTouchedDoesNotSpoilAnAnswer) {
@@ -219,6 +255,31 @@ TEST_F(Limit, ABurnerOfCpuTimeIsCpuExceeded) {
   EXPECT_EQ(ended.outcome, Outcome::kCpuExceeded) << to_json(ended);
   EXPECT_EQ(ended.evidence.killed_for, isolation::KillReason::kCpuTime);
   EXPECT_GE(ended.usage.user_us + ended.usage.system_us, 300'000);
+}
+
+TEST_F(Limit, ABurnerBehindItsAnswerIsEndedToo) {
+  policy.limits.cpu_time_max = 300ms;
+  asio::io_context context(1);
+  ServiceOptions options;
+  options.protocol = HandlerProtocol::kLines;
+  std::string said;
+  options.log = [&](std::uint64_t, std::string_view line) { said += line; };
+  Service service(context.get_executor(), *launcher, greedy(policy), options);
+  asio::co_spawn(
+      context,
+      [&]() -> asio::awaitable<void> {
+        Input input;
+        input.data = "burn_on";
+        const auto burning = co_await service.invoke(std::move(input));
+        EXPECT_EQ(burning.report.outcome, Outcome::kOk);
+        while (said.empty()) co_await asio::post(context, asio::use_awaitable);
+        co_await service.shut_down();
+      },
+      [](const std::exception_ptr& failure) {
+        if (failure) std::rethrow_exception(failure);
+      });
+  context.run();
+  EXPECT_THAT(said, testing::HasSubstr("beyond limits.cpu_time_max_ms"));
 }
 
 TEST_F(Limit, CpuTimeIsCountedAnewForEachCall) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,55 @@ void* burn_in_thread(void*) {
   return nullptr;
 }
 
+void* take_in_thread(void* megabytes) {
+  take_memory(*static_cast<size_t*>(megabytes) * kMiB);
+  pause_for_ever();
+}
+
+// The first thread ends, and with it what /proc says of the process's memory.
+[[noreturn]] void hide_in_thread(size_t megabytes) {
+  static size_t amount = megabytes;
+  pthread_t thread;
+  pthread_create(&thread, nullptr, take_in_thread, &amount);
+  for (;;) syscall(SYS_exit, 0);
+}
+
+// 4 KiB of page table for every 2 MiB of zeroes that are only read.
+[[noreturn]] void hide_in_page_tables(size_t gibibytes) {
+  constexpr size_t kPerTable = 2 * kMiB;
+  for (size_t i = 0; i < gibibytes; ++i) {
+    const auto* zeroes = static_cast<volatile char*>(
+        mmap(nullptr, kMiB * 1024, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (zeroes == MAP_FAILED) break;
+    for (size_t at = 0; at < kMiB * 1024; at += kPerTable) (void)zeroes[at];
+  }
+  pause_for_ever();
+}
+
+void sleep_ms(long milliseconds) {
+  usleep(static_cast<useconds_t>(milliseconds) * 1000);
+}
+
+// Its memory is its child's as well, until the child is done.
+void vfork_and_wait(long milliseconds) {
+  const pid_t child = vfork();
+  if (child == 0) {
+    sleep_ms(milliseconds);
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+}
+
+void share_with_forks(int forks, long milliseconds) {
+  for (int i = 0; i < forks; ++i)
+    if (fork() == 0) {
+      sleep_ms(milliseconds);
+      _exit(0);
+    }
+  while (wait(nullptr) > 0) {
+  }
+}
+
 std::string answer_to(std::istringstream& words) {
   std::string verb;
   std::string path;
@@ -146,6 +196,19 @@ std::string answer_to(std::istringstream& words) {
     start_threads(threads);
     burn(milliseconds);
     return std::to_string(memory[0]);
+  }
+  if (verb == "hide_in_thread" && words >> amount) hide_in_thread(static_cast<size_t>(amount));
+  if (verb == "hide_in_page_tables" && words >> amount)
+    hide_in_page_tables(static_cast<size_t>(amount));
+  if (verb == "vfork" && words >> amount >> milliseconds) {
+    take_memory(static_cast<size_t>(amount) * kMiB);
+    vfork_and_wait(milliseconds);
+    return "done";
+  }
+  if (verb == "share_with_forks" && words >> amount >> threads >> milliseconds) {
+    take_memory(static_cast<size_t>(amount) * kMiB);
+    share_with_forks(threads, milliseconds);
+    return "done";
   }
   return "unknown: " + verb;
 }

@@ -33,7 +33,7 @@ TEST(PolicyJson, WritingIsDeterministicAndKeepsTheDocumentedOrder) {
 TEST(PolicyJson, EverySectionRoundTrips) {
   const std::string text = with_version(R"(
     "description": "é \" \\ / \u0001",
-    "limits": {"invoke_timeout_ms": 1, "processes_max": 4194304, "file_size_max_bytes": 0},
+    "limits": {"invoke_timeout_ms": 1, "processes_max": 4194303, "file_size_max_bytes": 0},
     "filesystem": {"read_only": {"/a~b/c d": {"source": "/x", "optional": true, "executable": false,
                                              "why": "w"}},
                    "dangerously_exec_from_tmp": "reason"},
@@ -170,9 +170,9 @@ const Broken kBroken[] = {
     {"LimitAsText", R"("limits": {"processes_max": "1"})", "/limits/processes_max",
      "must be a whole number, not \"1\""},
     {"LimitWithFraction", R"("limits": {"processes_max": 1.5})", "/limits/processes_max",
-     "from 1 to 4194304, not 1.5"},
+     "from 1 to 4194303, not 1.5"},
     {"LimitWithExponent", R"("limits": {"processes_max": 1e3})", "/limits/processes_max",
-     "whole number from 1 to 4194304, not 1e3"},
+     "whole number from 1 to 4194303, not 1e3"},
     {"LimitNegative", R"("limits": {"processes_max": -1})", "/limits/processes_max", "not -1"},
     {"LimitZero", R"("limits": {"processes_max": 0})", "/limits/processes_max", "not 0"},
     {"LimitBeyond64Bits", R"("limits": {"processes_max": 18446744073709551616})",

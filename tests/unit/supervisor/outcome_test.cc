@@ -213,6 +213,12 @@ TEST(Outcome, ALimitThatWasHitExplainsAMissingAnswer) {
        {Cause::kAnswered, Cause::kTooLarge, Cause::kInvalidMessage, Cause::kUnsolicited,
         Cause::kCancelled, Cause::kShutdown, Cause::kOverMemory, Cause::kOverCpuTime})
     EXPECT_EQ(decide(cause, with_limits(oom)), decide(cause, {})) << static_cast<int>(cause);
+  Evidence at_max = with_status(killed(SIGSEGV));
+  at_max.limits = seen;
+  EXPECT_EQ(decide(Cause::kHandlerEnded, at_max), Outcome::kCrashed) << "at the limit, not over it";
+  at_max.limits = refused;
+  EXPECT_EQ(decide(Cause::kHandlerEnded, at_max), Outcome::kPidsExceeded);
+  EXPECT_NE(describe(Outcome::kPidsExceeded, at_max).find("SIGSEGV"), std::string::npos);
   Evidence forbidden = with_status(killed(SIGSYS));
   forbidden.limits = oom;
   EXPECT_EQ(decide(Cause::kHandlerEnded, forbidden), Outcome::kPolicyViolation);
@@ -317,8 +323,11 @@ TEST(Outcome, DescriptionNamesTheEvidence) {
       {Outcome::kCrashed, with_status(exited(127)), {"status 127", "not found"}},
       {Outcome::kCrashed, with_status(exited(159)), {"status 159", "SIGSYS"}},
       {Outcome::kOutOfMemory,
-       with_limits({.oom_kills = 2, .memory_max_bytes = 4'096}),
+       with_limits({.oom_kills = 2, .memory_max_hits = 1, .memory_max_bytes = 4'096}),
        {"limits.memory_max_bytes (4096)", "OOM killer took 2 processes"}},
+      {Outcome::kOutOfMemory,
+       with_limits({.oom_kills = 1, .memory_max_bytes = 4'096}),
+       {"group above", "took 1 process", "had not reached its own"}},
       {Outcome::kPidsExceeded,
        with_limits({.refused_forks = 1, .processes_max = 16}),
        {"limits.processes_max (16", "refused 1 fork"}},

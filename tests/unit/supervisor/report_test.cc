@@ -102,10 +102,11 @@ TEST(Report, WhatIsNotKnownIsNullOrHasAReasonAndIsNeverANumber) {
   const Json json = parsed(report);
   EXPECT_TRUE(json["sandbox"].is_null());
   EXPECT_TRUE(json["status"].is_null());
-  EXPECT_EQ(json["evidence"].dump(),
-            R"({"wait_status":null,"killed_for":null,"setup":null,"limits":{"oom_kills":0,)"
-            R"("refused_forks":0,"processes_at_max":false,"memory_max_bytes":0,)"
-            R"("processes_max":0,"cpu_time_max_ms":0},"detail":""})");
+  EXPECT_EQ(
+      json["evidence"].dump(),
+      R"({"wait_status":null,"killed_for":null,"setup":null,"limits":{"oom_kills":0,"memory_max_hits":0,)"
+      R"("refused_forks":0,"processes_at_max":false,"memory_max_bytes":0,)"
+      R"("processes_max":0,"cpu_time_max_ms":0},"detail":""})");
   for (const auto& [key, value] : json["usage"].items()) {
     if (key == "reason")
       EXPECT_EQ(value, "no cgroup");
