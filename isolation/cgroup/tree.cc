@@ -223,8 +223,7 @@ Result<void> CgroupTree::pass_on(int dir_fd, const std::string& dir,
   const std::string name = policies::name_of(controller);
   if (has_word(read_kernel_text(dir_fd, "cgroup.subtree_control"), name)) return {};
   if (write_text(dir_fd, "cgroup.subtree_control", "+" + name)) return {};
-  return SetupError{SetupStep::kLayerMissing, 0, errno,
-                    "enabling '" + name + "' in " + dir + "/cgroup.subtree_control"};
+  return cgroup_error("enabling '" + name + "' in " + dir + "/cgroup.subtree_control");
 }
 
 Result<void> CgroupTree::enable(const std::set<policies::Layer>& controllers) {
