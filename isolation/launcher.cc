@@ -204,8 +204,11 @@ Result<void> await_start(int control, const Plan& plan,
 
 // Why an init is gone that never said why, as far as its group's counters tell.
 SetupError killed_before_exec(Sandbox& sandbox) {
-  if (sandbox.use().oom_kills.value_or(0) == 0)
-    return error_at(SetupStep::kKilledBeforeExec, "", 0);
+  const ResourceUse use = sandbox.use();
+  if (use.oom_kills.value_or(0) == 0) return error_at(SetupStep::kKilledBeforeExec, "", 0);
+  if (use.memory_max_hits.value_or(0) == 0)
+    return error_at(SetupStep::kKilledBeforeExec,
+                    "the host, or a group above the sandbox, ran out of memory", 0);
   return error_at(SetupStep::kCgroupLimit,
                   "memory_max_bytes is too small for the handler to start: the kernel's OOM killer "
                   "ended the sandbox",

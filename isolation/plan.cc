@@ -172,7 +172,7 @@ std::string instead_of(const Plan& plan, Layer controller) {
                    "alone" +
                        unenforced_memory(limits)
                  : "; and this kernel does not tell what processes hold (CONFIG_PROC_CHILDREN): "
-                   "memory_max_bytes is NOT enforced";
+                   "memory_max_bytes is NOT enforced, nor is any other key of memory";
     case Layer::kPids:
       return "; RLIMIT_NPROC bounds processes_max instead, but refused forks are not counted";
     case Layer::kCpu:

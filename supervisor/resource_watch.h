@@ -2,9 +2,10 @@
 // and of what goes on behind its answer; memory only on hosts without the controller.
 //
 // Wakes as late as the limit allows: CPU time cannot grow faster than there are CPUs, memory not
-// faster than it can be written; but looking never takes more than a tenth of our time, however
-// many threads a handler has for us to look at. Says when a limit is passed, once; kills nothing
-// itself. Owned by the Invoker, on its executor; the sandbox and the plan must outlive it.
+// faster than it can be written. After a look it rests nine times as long as that took, however
+// many threads a handler has for us to look at, but half a second at most. Says when a limit is
+// passed, once; kills nothing itself. Owned by the Invoker, on its executor; the sandbox and the
+// plan must outlive it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

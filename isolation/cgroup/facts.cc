@@ -16,8 +16,6 @@ namespace {
 
 using policies::Layer;
 
-constexpr std::size_t kDisksMax = 64;
-
 // mountinfo writes space, tab, newline and backslash as \ooo.
 std::string unescape(std::string_view text) {
   std::string out;
@@ -212,8 +210,7 @@ std::vector<std::string> list_disks() {
     std::string number = read_kernel_text(disk.path() / "dev");
     while (!number.empty() && number.back() == '\n') number.pop_back();
     const std::string sectors = read_kernel_text(disk.path() / "size");
-    if (!number.empty() && sectors != "0\n" && disks.size() < kDisksMax)
-      disks.push_back(std::move(number));
+    if (!number.empty() && sectors != "0\n") disks.push_back(std::move(number));
   }
   std::sort(disks.begin(), disks.end());
   return disks;

@@ -27,8 +27,10 @@ constexpr const char* kFooter =
     "Exit codes: 0 the handler answered, whatever its status (one event with --protocol exec: the\n"
     "handler's own exit code); 2 usage; 65 event too large, or none for this handler; 70 crashed;\n"
     "74 output failed; 76 not the protocol; 78 bad policy; 124 timed out; 125 no sandbox could be\n"
-    "made; 126 handler not executable; 127 handler not found; 128+n killed by signal n (159: a\n"
-    "forbidden system call), or stopped by it.";
+    "made; 126 handler not executable; 127 handler not found; 137 it reached its limit of memory,\n"
+    "processes or CPU time; 128+n killed by signal n (159: a forbidden system call), or stopped "
+    "by\n"
+    "it.";
 
 template <class T>
 std::optional<T> number(std::string_view text) {
