@@ -23,6 +23,13 @@ bool is_environment_variable(const protocol::EnvVar& variable) {
          variable.value.find('\0') == std::string::npos;
 }
 
+isolation::SetupError not_a_variable(const std::string& name) {
+  std::string text = escape_for_terminal(name);
+  text.insert(text.begin(), '\'');
+  text += "' cannot be an environment variable";
+  return {isolation::SetupStep::kRequest, 0, 0, std::move(text)};
+}
+
 }  // namespace
 
 struct Service::State {
@@ -79,10 +86,7 @@ asio::awaitable<Invocation> Service::State::call(Input input, std::uint64_t of_c
   if (options.protocol == HandlerProtocol::kExec) {
     for (const protocol::EnvVar& variable : input.env) {
       if (!is_environment_variable(variable))
-        co_return refuse(of_call, Cause::kSetup,
-                         isolation::SetupError{isolation::SetupStep::kRequest, 0, 0,
-                                               "'" + escape_for_terminal(variable.name) +
-                                                   "' cannot be an environment variable"});
+        co_return refuse(of_call, Cause::kSetup, not_a_variable(variable.name));
       environment.push_back(variable.name + "=" + variable.value);
     }
   }
