@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "isolation/child/launch_plan.h"
+#include "isolation/leftovers.h"
 #include "isolation/root_builder.h"
 
 namespace fnrun::isolation {
@@ -215,6 +216,26 @@ Result<void> decide_controllers(Plan& plan) {
   return {};
 }
 
+// What the policy wants between two calls, and this host or this supervisor cannot do.
+Result<void> decide_reuse(Plan& plan) {
+  const policies::Reuse& reuse = plan.policy.reuse;
+  if (reuse.freeze_idle && !plan.use_cgroup)
+    plan.degraded["freeze_idle"] = "without a cgroup nothing can be frozen: it is NOT done";
+  if (reuse.mode != policies::Reuse::Mode::kClean) return {};
+  if (!plan.host.can_sample)
+    return SetupError{
+        SetupStep::kPolicy, 0, 0,
+        "reuse.mode is clean, and this kernel does not tell which processes a sandbox "
+        "has (CONFIG_PROC_CHILDREN): use never, or always"};
+  if (!plan.host.privileged && allows_ipc_objects(plan.policy.seccomp))
+    return SetupError{
+        SetupStep::kPolicy, 0, 0,
+        "reuse.mode is clean, and a rule allows shmget, semget or msgget: what they "
+        "make can be counted by a privileged supervisor only; use never or always, or "
+        "take the calls away"};
+  return {};
+}
+
 Result<void> decide_layers(Plan& plan) {
   const Host& host = plan.host;
   bool use_landlock = false;
@@ -235,6 +256,7 @@ Result<void> decide_layers(Plan& plan) {
       !r)
     return r.error();
   if (auto r = decide_controllers(plan); !r) return r;
+  if (auto r = decide_reuse(plan); !r) return r;
   if (use_landlock) plan_landlock(plan);
   if (!host.privileged && host.supplementary_groups > 0)
     plan.degraded["supplementary_groups"] =

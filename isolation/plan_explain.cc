@@ -27,6 +27,18 @@ std::string mount_flags(const RootEntry& entry) {
   return text;
 }
 
+std::string reuse_text(const policies::Reuse& reuse) {
+  using Mode = policies::Reuse::Mode;
+  if (reuse.mode == Mode::kNever) return "one call";
+  std::string text = reuse.mode == Mode::kClean
+                         ? "calls until one fails or leaves something behind"
+                         : "calls until one fails, whatever they leave behind";
+  if (reuse.calls_max != 0) text += ", " + std::to_string(reuse.calls_max) + " at most";
+  if (reuse.age_max.count() != 0)
+    text += ", none after " + std::to_string(reuse.age_max.count()) + " ms";
+  return text;
+}
+
 std::string root_line(const RootEntry& entry) {
   const std::string path = "  /" + entry.path;
   const std::string why = entry.why.empty() ? "" : "  # " + entry.why;
@@ -78,6 +90,11 @@ std::string Plan::explain() const {
     text += "  resident memory, sampled: " + std::to_string(policy.limits.memory_max.bytes) + "\n";
   if (policy.limits.cpu_time_max.count() != 0 && (use_cgroup || host.can_sample))
     text += "  CPU time of a call: " + std::to_string(policy.limits.cpu_time_max.count()) + " ms\n";
+  text += "a sandbox serves " + reuse_text(policy.reuse) +
+          (policy.reuse.freeze_idle && use_cgroup ? "; frozen in between\n" : "\n");
+  if (policy.warning.before.count() != 0)
+    text += "warning: signal " + std::to_string(policy.warning.signal) + " to the handler " +
+            std::to_string(policy.warning.before.count()) + " ms before its deadline\n";
   text += "environment:";
   for (const std::string& variable : environment) text += " " + variable;
   text += "\nworking directory: " + policy.working_directory + "\n";

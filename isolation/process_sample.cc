@@ -2,47 +2,14 @@
 
 #include <sys/syscall.h>
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "isolation/cgroup/kernel_text.h"
+#include "isolation/process_tree.h"
 
 namespace fnrun::isolation {
 namespace {
-
-// RLIMIT_NPROC bounds a sandbox; this bounds us.
-constexpr std::size_t kProcessesMax = 65'536;
-
-std::string proc_file(pid_t pid, const std::string& file) {
-  return "/proc/" + std::to_string(pid) + "/" + file;
-}
-
-struct Process {
-  pid_t pid;
-  pid_t parent;
-};
-
-// The children of every thread of it: a thread that forks is the parent.
-void add_children(pid_t pid, std::vector<Process>& found) {
-  std::error_code error;
-  for (const auto& task : std::filesystem::directory_iterator(proc_file(pid, "task"), error)) {
-    const std::string children = read_kernel_text(task.path() / "children");
-    for (const auto child : split(children, ' '))
-      if (const auto number = to_number<pid_t>(child); number && found.size() < kProcessesMax)
-        found.push_back({*number, pid});
-  }
-}
-
-std::uint64_t status_number(std::string_view status, std::string_view key) {
-  for (const auto line : split(status, '\n')) {
-    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
-    std::string_view value = line.substr(key.size() + 1);
-    value.remove_prefix(std::min(value.find_first_not_of("\t "), value.size()));
-    return to_number<std::uint64_t>(value.substr(0, value.find(' '))).value_or(0);
-  }
-  return 0;
-}
 
 // What has ended, or is about to, has no such line.
 bool holds_memory(std::string_view status) {
@@ -54,12 +21,13 @@ bool holds_memory(std::string_view status) {
 std::string living_task(pid_t pid, std::string& status) {
   status = read_kernel_text(proc_file(pid, "status"));
   if (holds_memory(status)) return std::to_string(pid);
-  std::error_code error;
-  for (const auto& task : std::filesystem::directory_iterator(proc_file(pid, "task"), error)) {
-    std::string other = read_kernel_text(task.path() / "status");
+  constexpr std::size_t kTasksMax = 65'536;
+  const std::string tasks = proc_file(pid, "task");
+  for (const std::string& task : names_in(AT_FDCWD, tasks.c_str(), kTasksMax)) {
+    std::string other = read_kernel_text(tasks + "/" + task + "/status");
     if (!holds_memory(other)) continue;
     status = std::move(other);
-    return task.path().filename();
+    return task;
   }
   return "";
 }
@@ -120,7 +88,7 @@ std::chrono::microseconds stat_cpu(std::string_view stat, long ticks) {
 }
 
 bool can_sample_processes() {
-  return ::access("/proc/thread-self/children", R_OK) == 0;
+  return can_see_children();
 }
 
 std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_above) {
@@ -129,16 +97,13 @@ std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_ab
   if (root_stat.empty()) return std::nullopt;
   ProcessSample sample;
   sample.cpu = stat_cpu(root_stat, ticks);
-  std::vector<Process> all;
   std::vector<Memory> memories;
-  add_children(root, all);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    add_children(all[i].pid, all);
+  for (const Process& process : descendants(root)) {
     std::string status;
-    const std::string task = living_task(all[i].pid, status);
+    const std::string task = living_task(process.pid, status);
     sample.threads += status_number(status, "Threads");
-    sample.cpu += stat_cpu(read_kernel_text(proc_file(all[i].pid, "stat")), ticks);
-    if (task.empty() || share_memory(all[i])) continue;
+    sample.cpu += stat_cpu(read_kernel_text(proc_file(process.pid, "stat")), ticks);
+    if (task.empty() || share_memory(process)) continue;
     memories.push_back({task, status_bytes(status, "VmPTE")});
     for (const char* key : {"RssAnon", "RssShmem", "VmSwap", "VmPTE"})
       sample.resident_bytes += status_bytes(status, key);

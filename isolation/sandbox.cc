@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "isolation/child/launch_plan.h"
+#include "isolation/process_tree.h"
 
 namespace fnrun::isolation {
 
@@ -99,6 +100,25 @@ std::optional<ProcessSample> Sandbox::sample(std::uint64_t exact_above) const {
   return sample_processes(pid_, exact_above);
 }
 
+Leftovers Sandbox::leftovers(const Plan& plan) const {
+  return {pid_, pidfd_.get(), cgroup_ ? cgroup_.dir_fd() : -1, plan};
+}
+
+// The pidfd is opened before the question whether it is the handler's: a pid alone could be
+// somebody else's by the time that the signal goes out.
+Result<void> Sandbox::signal_handler(int signal) const {
+  const auto failed = [](int os_errno, const char* what) {
+    return SetupError{SetupStep::kNone, 0, os_errno, what};
+  };
+  const auto pid = reaped_ ? std::nullopt : handler_below(pid_);
+  if (!pid) return failed(ESRCH, "finding the handler's process");
+  const UniqueFd handler(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
+  if (!handler || handler_below(pid_) != pid) return failed(ESRCH, "holding the handler's process");
+  if (::syscall(SYS_pidfd_send_signal, handler.get(), signal, nullptr, 0) != 0)
+    return failed(errno, "signalling the handler");
+  return {};
+}
+
 namespace {
 
 const SetupError kNoCgroup{SetupStep::kCgroup, 0, ENOTSUP, "this sandbox has no cgroup"};
@@ -108,6 +128,11 @@ const SetupError kNoCgroup{SetupStep::kCgroup, 0, ENOTSUP, "this sandbox has no 
 Result<void> Sandbox::freeze(std::chrono::milliseconds patience) {
   if (!cgroup_) return kNoCgroup;
   return cgroup_.freeze(patience);
+}
+
+Result<void> Sandbox::begin_freeze() {
+  if (!cgroup_) return kNoCgroup;
+  return cgroup_.begin_freeze();
 }
 
 Result<void> Sandbox::thaw() {

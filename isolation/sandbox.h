@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "isolation/cgroup/cgroup.h"
+#include "isolation/leftovers.h"
 #include "isolation/process_sample.h"
 #include "isolation/setup_error.h"
 #include "isolation/uid_leases.h"
@@ -84,9 +85,18 @@ class [[nodiscard]] Sandbox {
   // What it holds at this instant, by /proc; see process_sample.h.
   [[nodiscard]] std::optional<ProcessSample> sample(std::uint64_t exact_above) const;
 
+  // To look at what calls leave behind; `plan` is the one it was launched by. It must not outlive
+  // us, nor be used once we are reaped.
+  [[nodiscard]] Leftovers leftovers(const Plan& plan) const;
+  // To the handler process alone. An error once it has ended, or where /proc does not tell which it
+  // is.
+  [[nodiscard]] Result<void> signal_handler(int signal) const;
+
   // Stops everything inside until thaw(): a frozen sandbox uses no CPU, and dies of kill() as any
   // other. Waits for the last one to stop, up to `patience`. An error without a cgroup.
   [[nodiscard]] Result<void> freeze(std::chrono::milliseconds patience);
+  // The same without waiting: they stop at the next instruction that they would execute.
+  [[nodiscard]] Result<void> begin_freeze();
   [[nodiscard]] Result<void> thaw();
   // Takes up to so much memory from it: to swap, or by dropping page cache. Useful while frozen.
   [[nodiscard]] Result<void> reclaim(policies::ByteSize bytes);

@@ -8,9 +8,11 @@
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "policies/units.h"
@@ -89,6 +91,36 @@ struct Identity {
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
+// How long a sandbox that behaves may serve, and what becomes of it between two calls.
+struct Reuse {
+  enum class Mode : std::uint8_t {
+    kNever,   // Each call has a sandbox of its own.
+    kClean,   // Until a call leaves something behind: processes, descriptors, files, IPC objects.
+    kAlways,  // Whatever a call leaves behind: the next one finds it.
+  };
+  Mode mode = Mode::kNever;
+  std::uint64_t calls_max = 0;           // 0: no bound.
+  std::chrono::milliseconds age_max{0};  // 0: no bound. A call in flight is not cut short by it.
+  bool freeze_idle = false;              // Stopped while it waits for the next call.
+  friend bool operator==(const Reuse&, const Reuse&) = default;
+};
+
+// A signal to the handler shortly before its deadline, which ends everything inside without one.
+struct Warning {
+  std::chrono::milliseconds before{0};  // 0: none.
+  int signal = SIGTERM;                 // One of kWarningSignals.
+  friend bool operator==(const Warning&, const Warning&) = default;
+};
+struct NamedSignal {
+  std::string_view name;
+  int number = 0;
+};
+inline constexpr std::array kWarningSignals = {
+    NamedSignal{"SIGTERM", SIGTERM}, NamedSignal{"SIGINT", SIGINT},
+    NamedSignal{"SIGHUP", SIGHUP},   NamedSignal{"SIGQUIT", SIGQUIT},
+    NamedSignal{"SIGUSR1", SIGUSR1}, NamedSignal{"SIGUSR2", SIGUSR2},
+    NamedSignal{"SIGALRM", SIGALRM}, NamedSignal{"SIGXCPU", SIGXCPU}};
+
 struct SyscallAction {
   enum class Kind : std::uint8_t { kAllow, kErrno, kKillProcess };
   Kind kind = Kind::kKillProcess;
@@ -157,6 +189,8 @@ struct Policy {
   Environment environment;
   Identity identity;
   std::string working_directory = "/tmp";
+  Reuse reuse;
+  Warning warning;
   Seccomp seccomp;                         // Default: see default_seccomp().
   std::map<Layer, std::string> preferred;  // layer -> why its absence is acceptable
 

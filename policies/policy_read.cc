@@ -17,6 +17,8 @@ constexpr std::size_t kVariablesMax = 256;
 constexpr std::size_t kHostnameMax = 63;
 // 65534 is "nobody", what the kernel shows for an id that is not mapped.
 constexpr std::uint64_t kIdMax = 65'533;
+constexpr std::uint64_t kCallsMax = 1'000'000'000;
+constexpr std::uint64_t kAgeMaxMs = 30 * 24 * kHourMs;
 
 ReadOnlyPath read_path(Reader& reader, const At& at, const std::string& target) {
   static constexpr std::array<std::string_view, 4> kKeys = {"source", "optional", "executable",
@@ -128,6 +130,57 @@ Limits read_limits(Reader& reader, const At& at) {
   return limits;
 }
 
+constexpr std::array<std::pair<std::string_view, Reuse::Mode>, 3> kReuseModes = {
+    {{"never", Reuse::Mode::kNever},
+     {"clean", Reuse::Mode::kClean},
+     {"always", Reuse::Mode::kAlways}}};
+
+Reuse read_reuse(Reader& reader, const At& at) {
+  static constexpr std::array<std::string_view, 4> kKeys = {"mode", "calls_max", "age_max_ms",
+                                                            "freeze_idle"};
+  Reuse reuse;
+  if (!reader.object(at, kKeys)) return reuse;
+  if (const auto value = reader.find(at, "mode")) {
+    const std::string text = reader.string(*value, kDescriptionMax);
+    const auto* const found = std::find_if(kReuseModes.begin(), kReuseModes.end(),
+                                           [&](const auto& mode) { return mode.first == text; });
+    if (found != kReuseModes.end())
+      reuse.mode = found->second;
+    else
+      reader.fail(*value, "must be \"never\", \"clean\" or \"always\"");
+  }
+  if (const auto value = reader.find(at, "calls_max"))
+    reuse.calls_max = reader.integer(*value, 0, kCallsMax);
+  if (const auto value = reader.find(at, "age_max_ms"))
+    reuse.age_max = std::chrono::milliseconds(reader.integer(*value, 0, kAgeMaxMs));
+  if (const auto value = reader.find(at, "freeze_idle")) reuse.freeze_idle = reader.boolean(*value);
+  if (reuse.mode == Reuse::Mode::kNever && reuse.freeze_idle)
+    reader.fail(at,
+                "says \"never\" and \"freeze_idle\": a sandbox of one call is never between two");
+  return reuse;
+}
+
+Warning read_warning(Reader& reader, const At& at) {
+  static constexpr std::array<std::string_view, 2> kKeys = {"before_ms", "signal"};
+  Warning warning;
+  if (!reader.object(at, kKeys)) return warning;
+  if (const auto value = reader.find(at, "before_ms"))
+    warning.before = std::chrono::milliseconds(reader.integer(*value, 0, 24 * kHourMs));
+  if (const auto value = reader.find(at, "signal")) {
+    const std::string text = reader.string(*value, kDescriptionMax);
+    const auto* const found =
+        std::find_if(kWarningSignals.begin(), kWarningSignals.end(),
+                     [&](const NamedSignal& signal) { return signal.name == text; });
+    if (found != kWarningSignals.end())
+      warning.signal = found->number;
+    else
+      reader.fail(*value,
+                  "must be a signal that a handler can act upon: SIGTERM, SIGINT, SIGHUP, "
+                  "SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM or SIGXCPU");
+  }
+  return warning;
+}
+
 std::map<Layer, std::string> read_preferred(Reader& reader, const At& at) {
   static const auto kKeys = [] {
     std::array<std::string_view, kLayers.size()> keys;
@@ -141,9 +194,10 @@ std::map<Layer, std::string> read_preferred(Reader& reader, const At& at) {
   return preferred;
 }
 
-constexpr std::array<std::string_view, 11> kRootKeys = {
-    "$schema",     "version",  "description",       "extends", "limits", "filesystem",
-    "environment", "identity", "working_directory", "seccomp", "prefer"};
+constexpr std::array<std::string_view, 13> kRootKeys = {
+    "$schema",    "version",     "description", "extends",           "limits",
+    "filesystem", "environment", "identity",    "working_directory", "reuse",
+    "warning",    "seccomp",     "prefer"};
 
 }  // namespace
 
@@ -186,6 +240,9 @@ Result<Policy> read_policy(const Node& root) {
       if (std::string fault = path_fault(policy.working_directory); !fault.empty())
         reader.fail(*value, fault);
     }
+    if (const auto value = reader.find(at, "reuse")) policy.reuse = read_reuse(reader, *value);
+    if (const auto value = reader.find(at, "warning"))
+      policy.warning = read_warning(reader, *value);
     if (const auto value = reader.find(at, "seccomp"))
       policy.seccomp = read_seccomp(reader, *value);
     if (const auto value = reader.find(at, "prefer"))

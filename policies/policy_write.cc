@@ -44,6 +44,24 @@ const char* write_op(ArgCondition::Op op) {
   return "?";
 }
 
+const char* write_mode(Reuse::Mode mode) {
+  switch (mode) {
+    case Reuse::Mode::kNever:
+      return "never";
+    case Reuse::Mode::kClean:
+      return "clean";
+    case Reuse::Mode::kAlways:
+      return "always";
+  }
+  return "?";
+}
+
+std::string write_signal(int number) {
+  for (const NamedSignal& signal : kWarningSignals)
+    if (signal.number == number) return std::string(signal.name);
+  return "?";
+}
+
 std::string hexadecimal(std::uint64_t value) {
   constexpr char kDigits[] = "0123456789ABCDEF";
   std::string digits;
@@ -125,6 +143,12 @@ std::string to_json(const Policy& policy) {
                       {"uid", policy.identity.uid},
                       {"gid", policy.identity.gid}};
   json["working_directory"] = policy.working_directory;
+  json["reuse"] = {{"mode", write_mode(policy.reuse.mode)},
+                   {"calls_max", policy.reuse.calls_max},
+                   {"age_max_ms", policy.reuse.age_max.count()},
+                   {"freeze_idle", policy.reuse.freeze_idle}};
+  json["warning"] = {{"before_ms", policy.warning.before.count()},
+                     {"signal", write_signal(policy.warning.signal)}};
   json["seccomp"] = write_seccomp(policy.seccomp);
   json["prefer"] = std::move(prefer);
   // A Policy made in code may hold bytes that are no UTF-8; dump() would throw.

@@ -20,6 +20,7 @@
 
 #include "supervisor/resource_watch.h"
 #include "supervisor/stderr_log.h"
+#include "supervisor/usage.h"
 
 namespace fnrun::supervisor {
 namespace {
@@ -59,51 +60,6 @@ KillReason kill_reason(Cause cause) {
 
 std::int64_t microseconds_since(steady_clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start).count();
-}
-
-// The cgroup's word counts every process inside; the init's wait4 only the handler and who it
-// waited for, only once it has ended, and over its whole life: that is a call's if there was but
-// one.
-Usage usage_of(const isolation::ResourceUse& use, const std::optional<isolation::Exit>& exit,
-               std::uint64_t calls_served) {
-  Usage usage;
-  const bool waited_for = exit && exit->wait_status && calls_served == 1;
-  if (waited_for) {
-    usage.max_rss_kib = exit->max_rss_kib;
-    usage.context_switches = exit->context_switches;
-  }
-  if (use.cpu) {
-    usage.source = "cgroup";
-    usage.user_us = use.cpu->user.count();
-    usage.system_us = use.cpu->system.count();
-  } else if (waited_for) {
-    usage.source = "wait4";
-    usage.user_us = exit->user_time.count();
-    usage.system_us = exit->system_time.count();
-  } else {
-    usage.reason = calls_served > 1
-                       ? "there is no cgroup to ask, and the handler served other calls"
-                       : "there is no cgroup to ask, and the handler has not ended by "
-                         "itself";
-  }
-  if (use.throttled) usage.throttled_us = use.throttled->count();
-  usage.memory_peak_bytes = use.memory_peak_bytes;
-  if (use.memory_peak_bytes) usage.peak_of = use.peak_of_call ? "call" : "sandbox";
-  usage.memory_max_hits = use.memory_max_hits;
-  usage.oom_kills = use.oom_kills;
-  usage.processes_peak = use.processes_peak;
-  usage.processes_max_hits = use.processes_max_hits;
-  usage.io_read_bytes = use.io_read_bytes;
-  usage.io_written_bytes = use.io_written_bytes;
-  return usage;
-}
-
-void add_samples(Usage& usage, const ResourceWatch& watch) {
-  if (!usage.memory_peak_bytes && watch.resident_peak()) {
-    usage.memory_peak_bytes = watch.resident_peak();
-    usage.peak_of = "sampled";
-  }
-  if (!usage.processes_peak) usage.processes_peak = watch.threads_peak();
 }
 
 // What a call found: its report tells differences, because a sandbox serves many.
@@ -158,6 +114,7 @@ struct Invoker::State {
         handler_ended(watch_fd(ex, sandbox.control_fd())),
         everything_gone(watch_fd(ex, sandbox.pidfd())),
         stderr_done(ex, steady_clock::time_point::max()),
+        pause(ex),
         log({.line_max = static_cast<std::size_t>(plan->policy.limits.stderr_line_max.bytes),
              .lines_per_second_max = plan->policy.limits.stderr_lines_per_second_max}),
         log_sink(std::move(sink)),
@@ -177,12 +134,17 @@ struct Invoker::State {
   asio::posix::stream_descriptor handler_ended;    // Readable: the handler has ended, or all has.
   asio::posix::stream_descriptor everything_gone;  // Readable: the init has ended, so all has.
   asio::steady_timer stderr_done;                  // Cancelled when stderr was read to its end.
+  asio::steady_timer pause;  // Between two looks at a handler that is still starting.
   StderrLog log;
   LogSink log_sink;
   std::shared_ptr<ResourceWatch> watch;
   isolation::ResourceUse last_use;  // As the last call left it.
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
-  std::uint64_t call = 0;           // 0: none in flight.
+  std::optional<isolation::Leftovers> leftovers;  // Where calls must leave nothing behind.
+  bool dirty = false;                             // One did, or nobody can tell.
+  bool resting = false;
+  bool warned = false;     // The call in flight got its warning.
+  std::uint64_t call = 0;  // 0: none in flight.
   std::uint64_t calls_served = 0;
   const steady_clock::time_point born = steady_clock::now();
   bool stderr_ended = false;
@@ -198,6 +160,11 @@ struct Invoker::State {
   void end_stderr();
   void exceeded(Cause cause);
   Before look_before(std::uint64_t call);
+  asio::awaitable<void> remember_clean_state(Deadline deadline);
+  std::vector<std::string> find_leftovers();
+  static void warn_before(const std::shared_ptr<State>& state, Deadline deadline,
+                          asio::steady_timer& timer);
+  void warn();
   Invocation invocation_of(Exchanged done, const Before& before, std::size_t request_size);
   Evidence evidence(std::string detail, const isolation::ResourceUse& use) const;
   void fill(InvocationReport& report) const;
@@ -251,6 +218,57 @@ Before Invoker::State::look_before(std::uint64_t of_call) {
   return before;
 }
 
+// Before its first call, once the handler waits for it: what a runtime opens and writes while it
+// starts is its own. One that is still busy after the start timeout is taken as it is.
+asio::awaitable<void> Invoker::State::remember_clean_state(Deadline deadline) {
+  if (plan->policy.reuse.mode != policies::Reuse::Mode::kClean || leftovers || calls_served > 0)
+    co_return;
+  constexpr std::chrono::microseconds kFirstPause{250};
+  constexpr std::chrono::microseconds kLongestPause{5'000};
+  leftovers.emplace(sandbox.leftovers(*plan));
+  const auto limit = std::min(deadline, steady_clock::now() + plan->policy.limits.start_timeout);
+  pollfd ended{sandbox.control_fd(), POLLIN, 0};
+  auto patience = kFirstPause;
+  while (!leftovers->settled() && !cancelled && ::poll(&ended, 1, 0) == 0) {
+    if (steady_clock::now() >= limit) break;
+    pause.expires_after(patience);
+    patience = std::min(patience * 2, kLongestPause);
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+  if (const auto remembered = leftovers->remember(); !remembered) {
+    log_line("what calls leave behind cannot be told: " + remembered.error().to_string());
+    dirty = true;
+  }
+}
+
+// Behind an answer. What cannot be looked at is not clean.
+std::vector<std::string> Invoker::State::find_leftovers() {
+  if (!leftovers || dirty) return {};
+  auto found = leftovers->find();
+  if (!found) found = std::vector<std::string>{found.error().to_string()};
+  dirty = !found->empty();
+  return std::move(*found);
+}
+
+// The timer belongs to the call: one that has expired when the call ends must not warn the next.
+void Invoker::State::warn_before(const std::shared_ptr<State>& state, Deadline deadline,
+                                 asio::steady_timer& timer) {
+  const auto before = state->plan->policy.warning.before;
+  state->warned = false;
+  if (before.count() == 0 || deadline - steady_clock::now() <= before) return;
+  timer.expires_at(deadline - before);
+  timer.async_wait([state, call = state->call](const boost::system::error_code& error) {
+    if (!error && state->call == call) state->warn();
+  });
+}
+
+void Invoker::State::warn() {
+  const auto sent = sandbox.signal_handler(plan->policy.warning.signal);
+  warned = sent.has_value();
+  if (!sent && sent.error().os_errno != ESRCH)
+    log_line("the warning could not be sent: " + sent.error().to_string());
+}
+
 Invoker::Invoker(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
 Invoker::~Invoker() {
@@ -301,7 +319,15 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   const ExchangeLimits limits{
       static_cast<std::size_t>(state->plan->policy.limits.request_max.bytes),
       static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
-  Exchanged done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
+  asio::steady_timer warning(state->executor);
+  State::warn_before(state, deadline, warning);
+  if (state->protocol != HandlerProtocol::kExec) co_await state->remember_clean_state(deadline);
+  Exchanged done;
+  if (state->cancelled) {
+    done.cause = Cause::kCancelled;
+  } else {
+    done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
+  }
   co_await settle(done, deadline);
   state->end_stderr();
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
@@ -360,6 +386,8 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
   report.bytes.request = request_size;
   ++calls_served;
   fill(report);
+  report.warned = warned;
+  if (report.outcome == Outcome::kOk) report.leftovers = find_leftovers();
   report.stderr_lines.emitted = log.emitted() - before.lines_emitted;
   report.stderr_lines.dropped = log.dropped() - before.lines_dropped;
   if (report.outcome == Outcome::kOk) {
@@ -401,13 +429,36 @@ void Invoker::State::fill(InvocationReport& report) const {
 
 void Invoker::cancel() {
   state_->cancelled = true;
+  state_->pause.cancel();
   state_->channel.cancel();
   state_->handler_ended.cancel();
 }
 
 bool Invoker::usable() {
   pollfd ended{state_->sandbox.control_fd(), POLLIN, 0};
-  return !state_->dead && ::poll(&ended, 1, 0) == 0 && !state_->channel.unsolicited();
+  return !state_->dead && !state_->dirty && ::poll(&ended, 1, 0) == 0 &&
+         !state_->channel.unsolicited();
+}
+
+bool Invoker::dirty() const noexcept {
+  return state_->dirty;
+}
+
+// Without waiting: a process that is busy in the kernel stops when it comes back from there.
+void Invoker::rest() {
+  const isolation::Plan& plan = *state_->plan;
+  if (!plan.policy.reuse.freeze_idle || !plan.use_cgroup) return;
+  if (const auto frozen = state_->sandbox.begin_freeze(); frozen)
+    state_->resting = true;
+  else
+    state_->log_line("it could not be frozen between two calls: " + frozen.error().to_string());
+}
+
+bool Invoker::wake() {
+  if (!std::exchange(state_->resting, false)) return true;
+  const auto thawed = state_->sandbox.thaw();
+  if (!thawed) state_->log_line("it could not be woken: " + thawed.error().to_string());
+  return thawed.has_value();
 }
 
 void Invoker::kill(KillReason reason) noexcept {
@@ -430,6 +481,15 @@ asio::awaitable<void> Invoker::finish() {
   state->stderr_done.expires_at(state->stderr_ended ? steady_clock::time_point::min() : limit);
   co_await state->stderr_done.async_wait(asio::as_tuple(asio::use_awaitable));
   if (!state->stderr_ended) state->stderr_channel.cancel();
+}
+
+bool Invoker::try_finish() {
+  if (state_->exit) return true;
+  state_->sandbox.kill(KillReason::kShutdown);
+  pollfd gone{state_->sandbox.pidfd(), POLLIN, 0};
+  if (::poll(&gone, 1, 0) <= 0) return false;
+  if (auto exit = state_->sandbox.reap()) state_->exit = *exit;
+  return state_->exit.has_value();
 }
 
 const std::shared_ptr<const isolation::Plan>& Invoker::plan() const noexcept {

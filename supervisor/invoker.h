@@ -56,13 +56,24 @@ class Invoker {
   // Ends the call in flight with kCancelled.
   void cancel();
 
-  // Alive, and silent since its last answer: fit for another call.
+  // Alive, silent since its last answer, and clean where the policy's `reuse` asks for that: fit
+  // for another call.
   [[nodiscard]] bool usable();
+  // A call left something behind, where the policy wants none to.
+  [[nodiscard]] bool dirty() const noexcept;
+  // Between two calls, where the policy says `freeze_idle`: nothing inside uses CPU until wake(),
+  // which comes before the next call. False: it cannot be woken, and is of no use any more.
+  void rest();
+  [[nodiscard]] bool wake();
+
   void kill(isolation::KillReason reason) noexcept;
   // Kills if need be, and waits until everything inside is gone and all of stderr is logged; at
   // most the policy's kill timeout. Afterwards exit() tells the end. Call once, with no call in
   // flight.
   [[nodiscard]] boost::asio::awaitable<void> finish();
+  // For one that did not end in that time: kills again, and looks whether it has ended by now.
+  // Never waits.
+  [[nodiscard]] bool try_finish();
   [[nodiscard]] const std::optional<isolation::Exit>& exit() const noexcept;
   [[nodiscard]] pid_t pid() const noexcept;
   [[nodiscard]] const std::shared_ptr<const isolation::Plan>& plan() const noexcept;

@@ -23,6 +23,9 @@ using Started = isolation::Result<std::unique_ptr<Invoker>>;
 
 // Handlers that fail faster than the kernel tears down would pile up remains without end.
 constexpr std::size_t kDyingMax = 8;
+// What is stuck in the kernel ends when the kernel lets go of it: to be looked at, not hammered.
+constexpr milliseconds kFirstKillPatience{500};
+constexpr milliseconds kLongestKillPatience{30'000};
 
 }  // namespace
 
@@ -35,6 +38,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
         options(std::move(o)),
         changed(ex, steady_clock::time_point::max()),
         retry(ex),
+        retry_kill(ex),
         threads(std::max<std::size_t>(1, options.launching_threads)) {}
 
   asio::any_io_executor executor;
@@ -43,20 +47,27 @@ struct Pool::State : std::enable_shared_from_this<State> {
   PoolOptions options;
   std::vector<std::unique_ptr<Invoker>> idle;  // The one used last is at the end.
   std::vector<std::unique_ptr<Invoker>> quarantined;
+  milliseconds kill_patience = kFirstKillPatience;
   std::size_t starting = 0;
   std::size_t busy = 0;
   std::size_t dying = 0;
   std::uint64_t started = 0;
   std::uint64_t failed_starts = 0;
+  std::uint64_t dirty = 0;
   bool stopping = false;
   StartBackoff backoff;
   std::optional<SetupError> last_failure;
   asio::steady_timer changed;  // Cancelled whenever somebody may have waited for it.
   asio::steady_timer retry;
+  asio::steady_timer retry_kill;
   asio::thread_pool threads;  // Last: its launches use what is above.
 
   asio::awaitable<Started> start(std::vector<std::string> environment, Deadline latest);
   void note(const Started& result);
+  void note_failure();
+  void tell(PoolEvent::Kind kind, std::string text) const;
+  void quarantine(std::unique_ptr<Invoker> stuck);
+  void kill_again();
   void refill();
   static asio::awaitable<void> start_ahead(std::shared_ptr<State> state);
   void retry_later();
@@ -85,16 +96,33 @@ asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment
   co_return result;
 }
 
+void Pool::State::tell(PoolEvent::Kind kind, std::string text) const {
+  if (options.on_event) options.on_event({kind, std::move(text)});
+}
+
 void Pool::State::note(const Started& result) {
-  if (result) {
-    ++started;
-    backoff.succeeded();
-    last_failure.reset();
-  } else {
+  if (!result) {
     ++failed_starts;
-    backoff.failed(steady_clock::now());
     last_failure = result.error();
+    return note_failure();
   }
+  ++started;
+  const bool was_degraded = backoff.degraded(steady_clock::now());
+  backoff.succeeded();
+  last_failure.reset();
+  if (was_degraded) tell(PoolEvent::Kind::kRecovered, "the handler starts again");
+}
+
+void Pool::State::note_failure() {
+  const auto now = steady_clock::now();
+  const bool was_degraded = backoff.degraded(now);
+  backoff.failed(now);
+  if (was_degraded || !backoff.degraded(now)) return;
+  tell(PoolEvent::Kind::kDegraded,
+       "the handler failed to start " + std::to_string(StartBackoff::kBurst) + " times within " +
+           std::to_string(StartBackoff::kInterval.count()) +
+           " s; it is tried again ever more seldom" +
+           (last_failure ? ": " + last_failure->to_string() : ": it ended before its first call"));
 }
 
 // As many starts as are missing, each beside the others.
@@ -127,10 +155,13 @@ void Pool::State::retry_later() {
 }
 
 bool Pool::State::fit_for_reuse(Invoker& invoker) const {
-  const Reuse& reuse = options.reuse;
-  return !stopping && options.protocol != HandlerProtocol::kExec && invoker.usable() &&
-         invoker.plan() == plan &&
-         (reuse.calls_max == 0 || invoker.calls_served() < reuse.calls_max) &&
+  if (stopping || options.protocol == HandlerProtocol::kExec || invoker.plan() != plan ||
+      !invoker.usable())
+    return false;
+  const policies::Reuse& reuse = plan->policy.reuse;
+  const std::uint64_t served = invoker.calls_served();
+  if (reuse.mode == policies::Reuse::Mode::kNever && served > 0) return false;
+  return (reuse.calls_max == 0 || served < reuse.calls_max) &&
          (reuse.age_max.count() == 0 || invoker.age() < reuse.age_max);
 }
 
@@ -146,15 +177,37 @@ asio::awaitable<void> Pool::State::bury(std::shared_ptr<State> state,
   if (dead->exit()) {
     dead.reset();
   } else {
-    if (state->options.log)
-      state->options.log(0, "the sandbox of pid " + std::to_string(dead->pid()) +
-                                " could not be killed within limits.kill_timeout_ms; it is given "
-                                "up (" +
-                                std::to_string(state->quarantined.size() + 1) + " so far)");
-    state->quarantined.push_back(std::move(dead));
+    state->quarantine(std::move(dead));
   }
   --state->dying;
   state->changed.cancel();
+}
+
+void Pool::State::quarantine(std::unique_ptr<Invoker> stuck) {
+  std::string text =
+      "the sandbox of pid " + std::to_string(stuck->pid()) +
+      " could not be killed within limits.kill_timeout_ms: something inside is stuck "
+      "in the kernel; it is kept apart and killed again";
+  quarantined.push_back(std::move(stuck));
+  tell(PoolEvent::Kind::kQuarantined, std::move(text));
+  kill_patience = kFirstKillPatience;
+  kill_again();
+}
+
+// Nobody waits for these.
+void Pool::State::kill_again() {
+  std::erase_if(quarantined, [&](const std::unique_ptr<Invoker>& stuck) {
+    if (!stuck->try_finish()) return false;
+    tell(PoolEvent::Kind::kReleased,
+         "the sandbox of pid " + std::to_string(stuck->pid()) + " has ended after all");
+    return true;
+  });
+  if (quarantined.empty() || stopping) return;
+  retry_kill.expires_after(kill_patience);
+  kill_patience = std::min(kill_patience * 2, kLongestKillPatience);
+  retry_kill.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+    if (const auto state = weak.lock(); state && !error) state->kill_again();
+  });
 }
 
 asio::awaitable<void> Pool::State::await_change() {
@@ -165,9 +218,9 @@ std::unique_ptr<Invoker> Pool::State::pop_idle() {
   while (!idle.empty()) {
     auto invoker = std::move(idle.back());
     idle.pop_back();
-    if (fit_for_reuse(*invoker)) return invoker;
+    if (fit_for_reuse(*invoker) && invoker->wake()) return invoker;
     // One that died before its first call is a start that failed, only later.
-    if (invoker->calls_served() == 0 && !invoker->usable()) backoff.failed(steady_clock::now());
+    if (invoker->calls_served() == 0 && !invoker->usable()) note_failure();
     retire(std::move(invoker));
   }
   return nullptr;
@@ -226,7 +279,9 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
 
 void Pool::give_back(std::unique_ptr<Invoker> invoker) {
   --state_->busy;
+  if (invoker->dirty()) ++state_->dirty;
   if (state_->fit_for_reuse(*invoker)) {
+    invoker->rest();
     state_->idle.push_back(std::move(invoker));
   } else {
     state_->retire(std::move(invoker));
@@ -250,6 +305,7 @@ const std::shared_ptr<const isolation::Plan>& Pool::plan() const noexcept {
 void Pool::stop() {
   state_->stopping = true;
   state_->retry.cancel();
+  state_->retry_kill.cancel();
 }
 
 asio::awaitable<void> Pool::shut_down() {
@@ -270,6 +326,7 @@ PoolStatus Pool::status() const {
   status.quarantined = state.quarantined.size();
   status.started = state.started;
   status.failed_starts = state.failed_starts;
+  status.dirty = state.dirty;
   status.degraded = state.backoff.degraded(now);
   if (status.degraded && state.backoff.not_before() > now)
     status.retry_in = std::chrono::ceil<milliseconds>(state.backoff.not_before() - now);

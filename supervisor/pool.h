@@ -1,8 +1,8 @@
 // Sandboxes of one handler, ready or made on demand: who is reused, who is replaced, who is buried.
 //
 // A call takes an invoker and gives it back. What is given back is kept for the next call or
-// retired, as the reuse policy says; what failed is always retired, and buried where nobody waits.
-// A number of sandboxes is kept ready ahead of need, so that a failure costs the next caller
+// retired, as the policy's `reuse` says; what failed is always retired, and buried where nobody
+// waits. A number of sandboxes is kept ready ahead of need, so that a failure costs the next caller
 // nothing. Starting happens on threads of the pool's own: it takes milliseconds, which nobody
 // else's call should pay. A handler that cannot be started is tried again ever more seldom, never
 // in a hot loop; who asks meanwhile is told what the last attempt ended with. How many calls there
@@ -13,27 +13,37 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <variant>
+#include <vector>
 
 #include "isolation/launcher.h"
 #include "supervisor/invoker.h"
 
 namespace fnrun::supervisor {
 
-// How long a sandbox that behaves may live.
-struct Reuse {
-  std::uint64_t calls_max = 0;           // 0: no bound; 1: each call has a sandbox of its own.
-  std::chrono::milliseconds age_max{0};  // 0: no bound. A call in flight is not cut short by it.
+// What whoever runs the supervisor wants to know at once. Counted since the pool began in
+// PoolStatus.
+struct PoolEvent {
+  enum class Kind : std::uint8_t {
+    kDegraded,     // The handler failed to start five times within ten seconds.
+    kRecovered,    // It started again.
+    kQuarantined,  // A sandbox could not be killed in time. Killing goes on.
+    kReleased,     // One of those has ended after all.
+  };
+  Kind kind{};
+  std::string text;  // One line for people; may hold words of a handler.
 };
 
 struct PoolOptions {
   HandlerProtocol protocol = HandlerProtocol::kFnrun;
-  Reuse reuse;
   std::size_t ready = 0;  // Sandboxes started ahead of need, past exec.
   std::size_t launching_threads = 1;
-  LogSink log;  // Of the handlers' stderr; may be empty.
+  LogSink log;                                     // Of the handlers' stderr; may be empty.
+  std::function<void(const PoolEvent&)> on_event;  // On the executor; may be empty.
 };
 
 // For people and metrics.
@@ -42,10 +52,12 @@ struct PoolStatus {
   std::size_t starting = 0;
   std::size_t busy = 0;
   std::size_t dying = 0;  // Their end is awaited behind everybody's back.
-  std::size_t quarantined =
-      0;                      // Could not be killed in time; kept, so that their uids are no one's.
+  // Could not be killed in time; tried again, and kept until they end, so that their uids are no
+  // one else's.
+  std::size_t quarantined = 0;
   std::uint64_t started = 0;  // Since the pool began; failed attempts apart.
   std::uint64_t failed_starts = 0;
+  std::uint64_t dirty = 0;  // Given back, but a call had left something behind (Reuse::kClean).
   // The handler failed to start five times within ten seconds: nobody tries before `retry_in`.
   bool degraded = false;
   std::chrono::milliseconds retry_in{0};

@@ -125,6 +125,8 @@ std::string to_json(const InvocationReport& report) {
   json["status"] = or_null(report.status);
   json["env"] = env_of(report.env);
   json["env_left_out"] = report.env.size() - std::min(report.env.size(), kReportEnvMax);
+  json["warned"] = report.warned;
+  json["leftovers"] = report.leftovers;
   json["usage"] = usage_of(report.usage);
   json["layers"] = report.layers;
   json["degraded"] = report.degraded;

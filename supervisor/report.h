@@ -71,6 +71,9 @@ struct InvocationReport {
   Bytes bytes;
   std::optional<std::int32_t> status;  // The handler's own word, as is env.
   std::vector<protocol::EnvVar> env;
+  bool warned = false;  // The handler got the policy's warning before the deadline.
+  std::vector<std::string>
+      leftovers;  // What the call left behind: why nobody else gets its sandbox.
   Usage usage;
   std::vector<std::string> layers;              // In force, in the order of setting up.
   std::map<std::string, std::string> degraded;  // Layer or limit -> what stands in for it, or why.
@@ -101,6 +104,8 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 //   status             number or null
 //   env                [{name, value}], at most kReportEnvMax, texts cut at kReportTextMax with "…"
 //   env_left_out       number of variables that are not in env
+//   warned             true or false
+//   leftovers          [text], of a call that was answered, where the policy's reuse is clean
 //   usage              {source, reason, user_us, system_us, throttled_us, memory_peak_bytes,
 //   peak_of,
 //                      memory_max_hits, oom_kills, processes_peak, processes_max_hits,

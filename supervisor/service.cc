@@ -39,10 +39,10 @@ struct Service::State {
         admission(ex, options.admission),
         pool(ex, launcher, std::move(plan),
              {.protocol = options.protocol,
-              .reuse = options.reuse,
               .ready = options.ready,
               .launching_threads = options.launching_threads,
-              .log = options.log}) {}
+              .log = options.log,
+              .on_event = options.on_event}) {}
 
   ServiceOptions options;
   Admission admission;

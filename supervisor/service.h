@@ -8,6 +8,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <functional>
 #include <memory>
 
 #include "isolation/launcher.h"
@@ -23,9 +24,9 @@ struct ServiceOptions {
   std::vector<protocol::EnvVar> env;  // Goes with every call, before the call's own.
   LogSink log;                        // Of the handlers' stderr; may be empty.
   AdmissionLimits admission{};        // One call at a time, unless this says more.
-  Reuse reuse{};
-  std::size_t ready = 0;  // Sandboxes started ahead of need; see pool.h.
+  std::size_t ready = 0;              // Sandboxes started ahead of need; see pool.h.
   std::size_t launching_threads = 1;
+  std::function<void(const PoolEvent&)> on_event;  // May be empty; see pool.h.
 };
 
 class Service {

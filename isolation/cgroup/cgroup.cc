@@ -113,6 +113,10 @@ Result<void> Cgroup::freeze(std::chrono::milliseconds patience) const {
   return SetupError{SetupStep::kCgroup, 0, ETIMEDOUT, "freezing: a process did not stop in time"};
 }
 
+Result<void> Cgroup::begin_freeze() const {
+  return write_file(dir_.get(), "cgroup.freeze", "1");
+}
+
 Result<void> Cgroup::thaw() const {
   return write_file(dir_.get(), "cgroup.freeze", "0");
 }

@@ -46,6 +46,8 @@ class [[nodiscard]] Cgroup {
   // Stops every member, and waits until all have stopped: some microseconds, up to `patience` where
   // one is busy in the kernel. On failure they go on.
   [[nodiscard]] Result<void> freeze(std::chrono::milliseconds patience) const;
+  // The same without waiting.
+  [[nodiscard]] Result<void> begin_freeze() const;
   [[nodiscard]] Result<void> thaw() const;
   // Takes up to so many bytes from the members, to swap or by dropping page cache; works while they
   // are frozen. KERNEL >= 5.19. Less than asked is no error.

@@ -44,9 +44,12 @@ class Original : public CommandTest {
 
   // An event that makes count_calls write more than its answer, then another event: the second
   // caller gets "1" of a sandbox that has answered nobody yet, not what is still in the pipe.
+  // Under `reuse: always`: the other modes would not let it live to write.
   void next_caller_gets_no_leftovers(const std::string& event, const std::string& sign) {
     const std::string when = temp.file("when", "wait");
-    Command command(supervise({"--lines", "--bind", when + ":/data/when"},
+    const std::string policy = temp.file(
+        "always.json", R"({"version": 1, "extends": "strict", "reuse": {"mode": "always"}})");
+    Command command(supervise({"--lines", "--policy", policy, "--bind", when + ":/data/when"},
                               {handler("hostile"), "count_calls", "/data/when"}));
     command.feed(event + "\n");
     EXPECT_EQ(command.next_line(), "1");  // Taken: what comes now is not part of it.
@@ -140,6 +143,19 @@ TEST_F(Original, OutputAfterTheResultIsTheNextAnswer_OursNeverReachesACaller) {
 
 TEST_F(Original, BackgroundChildAnswersTheNextCaller_OursNeverReachesACaller) {
   next_caller_gets_no_leftovers("background", "wrote from the background");
+}
+
+TEST_F(Original, BackgroundChildLivesOn_OursIsNamedAndEndsWithItsCall) {
+  const std::string when = temp.file("when", "go");
+  const Finished ran =
+      run(supervise({"--lines", "--report", report_file(), "--bind", when + ":/data/when"},
+                    {handler("hostile"), "count_calls", "/data/when"}),
+          "background\ninnocent\ninnocent\n");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, "1\n1\n2\n");
+  const auto calls = reports();
+  EXPECT_THAT(calls.at(0)["leftovers"].dump(), HasSubstr("(hostile)"));
+  EXPECT_EQ(calls.at(1)["leftovers"].size(), 0U);
 }
 
 TEST_F(Original, ReplyBeforeTheRequestIsTaken_OursReplacesTheSandbox) {

@@ -210,7 +210,10 @@ int run(Voice& voice, const Options& options, isolation::Launcher& launcher,
                               {.protocol = options.protocol,
                                .policy_name = options.policy,
                                .env = options.env,
-                               .log = log_sink(voice, options.quiet)});
+                               .log = log_sink(voice, options.quiet),
+                               .on_event = [&](const supervisor::PoolEvent& event) {
+                                 voice.complain(supervisor::escape_for_terminal(event.text));
+                               }});
   if (auto warm = service.warm_up(); !warm) {
     front_end.on_report(service.refuse(supervisor::Cause::kSetup, warm.error()).report);
     return setup_failed(voice, warm.error());

@@ -1,100 +1,14 @@
 // Many calls at a time, many sandboxes: what is reused, what is replaced, what waits, what is told.
-#include <gmock/gmock.h>
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <set>
-
-#include "supervisor/service.h"
-#include "tests/support/sandbox_fixture.h"
+#include "tests/process/supervisor/pool_fixture.h"
 
 namespace fnrun::supervisor {
 namespace {
 
-namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using testing::Each;
 using testing::ElementsAre;
-using Plan = std::shared_ptr<const isolation::Plan>;
 
-class OfPool : public test::SandboxTest {
- protected:
-  void SetUp() override {
-    SandboxTest::SetUp();
-    strict.limits.invoke_timeout = 60s;
-    strict.limits.start_timeout = 60s;
-    own_context_.emplace(1);
-  }
-  void TearDown() override {
-    own_context_.reset();  // Its descriptors are none of the launcher's.
-    SandboxTest::TearDown();
-  }
-  Plan greedy() const { return handler("greedy", {}); }
-  Plan hostile(std::vector<std::string> verb) const { return handler("hostile", std::move(verb)); }
-
-  static ServiceOptions frames(AdmissionLimits admission) {
-    ServiceOptions options;
-    options.admission = admission;
-    return options;
-  }
-  static ServiceOptions lines(AdmissionLimits admission = {.places = 4, .waiting_max = 64}) {
-    ServiceOptions options;
-    options.protocol = HandlerProtocol::kLines;
-    options.admission = admission;
-    return options;
-  }
-
-  // `clients` of them at a time, each making `calls` calls one after another, then a shut-down.
-  // The event of a call is what `event` says of its number.
-  template <class Event>
-  std::vector<Invocation> storm(Service& service, int clients, int calls, Event event) {
-    std::vector<Invocation> done;
-    int left = clients;
-    for (int client = 0; client < clients; ++client)
-      asio::co_spawn(
-          context(),
-          [&, client]() -> asio::awaitable<void> {
-            for (int i = 0; i < calls; ++i) {
-              Input input;
-              input.data = event(client * calls + i);
-              done.push_back(co_await service.invoke(std::move(input)));
-            }
-            if (--left == 0) co_await service.shut_down();
-          },
-          [](const std::exception_ptr& failure) {
-            if (failure) std::rethrow_exception(failure);
-          });
-    context().run();
-    return done;
-  }
-  static std::string hello(int) { return "hello"; }
-  static std::set<pid_t> sandboxes_of(const std::vector<Invocation>& done) {
-    std::set<pid_t> pids;
-    for (const Invocation& one : done) pids.insert(one.report.sandbox.pid);
-    return pids;
-  }
-  static std::vector<Outcome> outcomes_of(const std::vector<Invocation>& done) {
-    std::vector<Outcome> outcomes;
-    for (const Invocation& one : done) outcomes.push_back(one.report.outcome);
-    return outcomes;
-  }
-
-  asio::io_context& context() { return *own_context_; }
-
- private:
-  std::optional<asio::io_context> own_context_;
-
-  Plan handler(const std::string& name, std::vector<std::string> verb) const {
-    const char* told = ::secure_getenv("FNRUN_TEST_BIN");
-    std::vector<std::string> argv{
-        (told != nullptr ? std::string(told) + "/handlers/" : FNRUN_HANDLERS "/") + name};
-    argv.insert(argv.end(), verb.begin(), verb.end());
-    return std::make_shared<const isolation::Plan>(plan(argv, strict));
-  }
-};
+using OfPool = PoolTest;
 
 TEST_F(OfPool, CallsAtATimeShareAsManySandboxesAndNoMore) {
   Service service(context().get_executor(), *launcher, greedy(), lines());
@@ -116,8 +30,8 @@ TEST_F(OfPool, EachCallerGetsItsOwnAnswer) {
 }
 
 TEST_F(OfPool, WithOneCallASandboxEachCallHasItsOwn) {
+  strict.reuse.mode = policies::Reuse::Mode::kNever;
   ServiceOptions options = lines({.places = 2, .waiting_max = 64});
-  options.reuse.calls_max = 1;
   options.ready = 2;
   Service service(context().get_executor(), *launcher, greedy(), options);
   ASSERT_TRUE(service.warm_up());
@@ -127,9 +41,8 @@ TEST_F(OfPool, WithOneCallASandboxEachCallHasItsOwn) {
 }
 
 TEST_F(OfPool, ASandboxEndsAfterItsNumberOfCalls) {
-  ServiceOptions options = lines({.places = 1});
-  options.reuse.calls_max = 3;
-  Service service(context().get_executor(), *launcher, greedy(), options);
+  strict.reuse.calls_max = 3;
+  Service service(context().get_executor(), *launcher, greedy(), lines({.places = 1}));
   std::vector<std::uint64_t> served;
   for (const Invocation& one : storm(service, 1, 7, hello))
     served.push_back(one.report.sandbox.calls_served);
@@ -137,9 +50,8 @@ TEST_F(OfPool, ASandboxEndsAfterItsNumberOfCalls) {
 }
 
 TEST_F(OfPool, AnOldSandboxIsNotUsedAgain) {
-  ServiceOptions options = lines({.places = 1});
-  options.reuse.age_max = 1ms;  // Any call outlasts that.
-  Service service(context().get_executor(), *launcher, greedy(), options);
+  strict.reuse.age_max = 1ms;  // Any call outlasts that.
+  Service service(context().get_executor(), *launcher, greedy(), lines({.places = 1}));
   const auto done = storm(service, 1, 3, [](int) { return "burn 5"; });
   EXPECT_THAT(outcomes_of(done), Each(Outcome::kOk));
   EXPECT_EQ(sandboxes_of(done).size(), 3U);
@@ -209,6 +121,8 @@ TEST_F(OfPool, AHandlerThatCannotBeStartedIsNotTriedInAHotLoop) {
   broken.handler.path = "/srv/not-there";  // What exec(2) in the sandbox will say.
   ServiceOptions options = lines({.places = 1});
   options.ready = 2;
+  std::vector<PoolEvent::Kind> events;
+  options.on_event = [&](const PoolEvent& event) { events.push_back(event.kind); };
   Service service(context().get_executor(), *launcher,
                   std::make_shared<const isolation::Plan>(std::move(broken)), options);
   const auto done = storm(service, 1, 200, hello);
@@ -218,6 +132,7 @@ TEST_F(OfPool, AHandlerThatCannotBeStartedIsNotTriedInAHotLoop) {
   EXPECT_TRUE(service.status().degraded);
   EXPECT_GT(service.status().retry_in.count(), 0);
   EXPECT_LT(service.status().failed_starts, 100U) << "of 200 calls";
+  EXPECT_THAT(events, ElementsAre(PoolEvent::Kind::kDegraded)) << "told once";
 }
 
 TEST_F(OfPool, StopEndsThoseInFlightAndThoseThatWait) {

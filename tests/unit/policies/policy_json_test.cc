@@ -20,9 +20,9 @@ TEST(PolicyJson, WritingIsDeterministicAndKeepsTheDocumentedOrder) {
   const std::string text = to_json(Policy{});
   EXPECT_EQ(text, to_json(parsed(text)));
   std::size_t last = 0;
-  for (const char* key :
-       {"\"version\"", "\"description\"", "\"limits\"", "\"filesystem\"", "\"environment\"",
-        "\"identity\"", "\"working_directory\"", "\"seccomp\"", "\"prefer\""}) {
+  for (const char* key : {"\"version\"", "\"description\"", "\"limits\"", "\"filesystem\"",
+                          "\"environment\"", "\"identity\"", "\"working_directory\"", "\"reuse\"",
+                          "\"warning\"", "\"seccomp\"", "\"prefer\""}) {
     const std::size_t at = text.find(std::string("\n  ") + key);
     ASSERT_NE(at, std::string::npos) << key;
     EXPECT_GT(at, last) << key;
@@ -40,6 +40,8 @@ TEST(PolicyJson, EverySectionRoundTrips) {
     "environment": {"set": {"A": "", "_b9": "=\n"}, "pass": {"TZ": "local time"}},
     "identity": {"hostname": "a-1", "uid": 1, "gid": 65533},
     "working_directory": "/",
+    "reuse": {"mode": "clean", "calls_max": 7, "age_max_ms": 8, "freeze_idle": true},
+    "warning": {"before_ms": 9, "signal": "SIGUSR1"},
     "seccomp": {"default": "errno:3001", "rules": {}},
     "prefer": {"cgroup": "a", "landlock": "b", "time_namespace": "c", "memory": "d", "pids": "e",
                "cpu": "f", "io": "g", "cpuset": "h"})");
@@ -48,6 +50,9 @@ TEST(PolicyJson, EverySectionRoundTrips) {
   EXPECT_FALSE(policy.filesystem.read_only.at(0).executable);
   EXPECT_EQ(policy.environment.set.at("_b9"), "=\n");
   EXPECT_EQ(policy.identity.gid, 65'533U);
+  EXPECT_EQ(policy.reuse, (Reuse{Reuse::Mode::kClean, 7, std::chrono::milliseconds(8), true}));
+  EXPECT_EQ(policy.warning.before.count(), 9);
+  EXPECT_EQ(policy.warning.signal, SIGUSR1);
   EXPECT_EQ(policy.seccomp.default_action.os_errno, 3001);
   EXPECT_TRUE(policy.seccomp.rules.empty());
   EXPECT_EQ(policy.preferred.size(), policies::kLayers.size());
@@ -209,6 +214,11 @@ const Broken kBroken[] = {
     {"NobodyUser", R"("identity": {"uid": 65534})", "/identity/uid", "1 to 65533"},
     {"RelativeWorkingDirectory", R"("working_directory": "tmp")", "/working_directory", "absolute"},
     {"EmptyWorkingDirectory", R"("working_directory": "")", "/working_directory", "absolute"},
+    {"UnknownReuse", R"("reuse": {"mode": "sometimes"})", "/reuse/mode", "clean"},
+    {"ReuseOfNothing", R"("reuse": {"mode": "never", "freeze_idle": true})", "/reuse",
+     "never between two"},
+    {"WarningThatNobodyHears", R"("warning": {"signal": "SIGKILL"})", "/warning/signal",
+     "act upon"},
     {"UnknownLayer", R"("prefer": {"seccomp": "w"})", "/prefer/seccomp",
      "Allowed here: cgroup, landlock, time_namespace"},
     {"LayerWithoutReason", R"("prefer": {"cgroup": ""})", "/prefer/cgroup", "must say why"},

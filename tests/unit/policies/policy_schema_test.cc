@@ -61,7 +61,7 @@ std::vector<KnownObject> known_objects() {
 TEST(PolicySchema, WalkFindsEveryObject) {
   std::set<std::string> pointers;
   for (const KnownObject& object : known_objects()) pointers.insert(object.pointer);
-  EXPECT_EQ(pointers.size(), 10U);
+  EXPECT_EQ(pointers.size(), 12U);
   EXPECT_TRUE(pointers.contains("/limits"));
   EXPECT_TRUE(pointers.contains("/seccomp/rules/a/when/0"));
 }
@@ -118,7 +118,7 @@ TEST(PolicySchema, EveryRangeIsTheParsersOwn) {
       EXPECT_TRUE(parses(maximum)) << key;
       EXPECT_FALSE(parses(maximum + 1)) << key;
     }
-  EXPECT_EQ(ranges, 26) << "23 limits, uid, gid, arg";
+  EXPECT_EQ(ranges, 29) << "23 limits, uid, gid, arg, calls_max, age_max_ms, before_ms";
 }
 
 TEST(PolicySchema, EveryDefaultIsThatOfThePolicy) {
@@ -131,7 +131,7 @@ TEST(PolicySchema, EveryDefaultIsThatOfThePolicy) {
       EXPECT_EQ(defaults[place], value["default"]) << object.pointer << '/' << key;
       ++checked;
     }
-  EXPECT_EQ(checked, 29) << "25 limits, hostname, uid, gid, working_directory";
+  EXPECT_EQ(checked, 35) << "25 limits, hostname, uid, gid, working_directory, reuse, warning";
 }
 
 TEST(PolicySchema, ReadmeNamesEveryKey) {

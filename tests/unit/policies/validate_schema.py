@@ -52,6 +52,8 @@ REFUSED = {
     "a path that climbs": {"version": 1, "filesystem": {"read_only": {"/a/../b": {"why": "x"}}}},
     "a path with a slash at its end": {"version": 1, "working_directory": "/tmp/"},
     "a relative path": {"version": 1, "working_directory": "tmp"},
+    "a reuse of its own making": {"version": 1, "reuse": {"mode": "sometimes"}},
+    "a warning that kills": {"version": 1, "warning": {"signal": "SIGKILL"}},
     "a fraction": {"version": 1, "limits": {"processes_max": 1.5}},
 }
 

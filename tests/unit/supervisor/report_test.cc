@@ -59,12 +59,12 @@ InvocationReport full_report() {
 
 TEST(Report, KeysAreThereInTheDocumentedOrderWhateverIsKnown) {
   for (const InvocationReport& report : {InvocationReport{}, full_report()})
-    EXPECT_THAT(
-        keys_of(parsed(report)),
-        ElementsAre("sequence", "outcome", "outcome_number", "exit_code", "http_status",
-                    "lambda_error_type", "description", "evidence", "handler", "policy", "sandbox",
-                    "start_us", "invoke_us", "request_bytes", "response_bytes", "status", "env",
-                    "env_left_out", "usage", "layers", "degraded", "stderr"));
+    EXPECT_THAT(keys_of(parsed(report)),
+                ElementsAre("sequence", "outcome", "outcome_number", "exit_code", "http_status",
+                            "lambda_error_type", "description", "evidence", "handler", "policy",
+                            "sandbox", "start_us", "invoke_us", "request_bytes", "response_bytes",
+                            "status", "env", "env_left_out", "warned", "leftovers", "usage",
+                            "layers", "degraded", "stderr"));
 }
 
 TEST(Report, SaysWhatItWasGiven) {

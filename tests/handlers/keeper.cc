@@ -1,0 +1,92 @@
+// A handler that keeps things: each line of stdin says what is to stay behind its answer, a line on
+// stdout tells that it does. Static, so that what it has is its own doing.
+#include <fcntl.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+namespace {
+
+[[noreturn]] void pause_for_ever() {
+  for (;;) pause();
+}
+
+// A child of ours, or nobody's.
+bool keep_process(bool orphan) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (orphan && fork() > 0) _exit(0);
+    pause_for_ever();
+  }
+  if (orphan) waitpid(child, nullptr, 0);
+  return child > 0;
+}
+
+bool keep_file(const char* name, bool open_only) {
+  const int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  const bool wrote = write(fd, "kept", 4) == 4;
+  if (open_only) return wrote && unlink(name) == 0;
+  return close(fd) == 0 && wrote;
+}
+
+bool keep(const std::string& what) {
+  if (what == "nothing") return true;
+  if (what == "process") return keep_process(false);
+  if (what == "orphan") return keep_process(true);
+  if (what == "descriptor") return open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0;
+  if (what == "file") return keep_file("/tmp/kept-file", false);
+  if (what == "unlinked_file") return keep_file("/tmp/unlinked", true);
+  if (what == "segment") return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) >= 0;
+  if (what == "semaphores") return semget(IPC_PRIVATE, 1, IPC_CREAT | 0600) >= 0;
+  if (what == "queue") return msgget(IPC_PRIVATE, IPC_CREAT | 0600) >= 0;
+  return false;
+}
+
+// Everything that a call may do and undo.
+bool use_and_tidy() {
+  const bool wrote = keep_file("/tmp/scratch", false) && unlink("/tmp/scratch") == 0;
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  return wrote && child > 0 && waitpid(child, nullptr, 0) == child;
+}
+
+std::string await_signal() {
+  sigset_t all;
+  sigfillset(&all);
+  int number = 0;
+  sigwait(&all, &number);
+  return "got " + std::to_string(number);
+}
+
+std::string answer_to(std::istringstream& words) {
+  std::string verb;
+  std::string what;
+  words >> verb >> what;
+  if (verb == "keep") return keep(what) ? "kept" : "failed";
+  if (verb == "tidy") return use_and_tidy() ? "tidy" : "failed";
+  if (verb == "await_signal") return await_signal();
+  if (verb == "pid") return std::to_string(getpid());
+  return "unknown: " + verb;
+}
+
+}  // namespace
+
+int main() {
+  // A signal is to wait until somebody asks for it.
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, nullptr);
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::cout << answer_to(words) << std::endl;  // NOLINT(performance-avoid-endl): a reply.
+  }
+}

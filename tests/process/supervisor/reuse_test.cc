@@ -1,0 +1,199 @@
+// What a call may leave behind, and what becomes of a sandbox between two calls.
+#include <fstream>
+
+#include "isolation/leftovers.h"
+#include "tests/process/supervisor/pool_fixture.h"
+
+namespace fnrun::supervisor {
+namespace {
+
+using namespace std::chrono_literals;
+using policies::Reuse;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class OfReuse : public PoolTest {
+ protected:
+  Plan keeper() const { return handler("keeper", {}); }
+  // Two calls one after another by one caller: the event, then a question for the handler's name.
+  std::vector<Invocation> two_calls(const Plan& plan, const std::string& event) {
+    Service service(context().get_executor(), *launcher, plan, lines({.places = 1}));
+    auto done = storm(service, 1, 2, [&](int i) { return i == 0 ? event : std::string("pid"); });
+    status_ = service.status();
+    context().restart();
+    return done;
+  }
+  PoolStatus status_;
+};
+
+struct Kept {
+  const char* what;
+  const char* named;  // In the report.
+};
+class OfCleanReuse : public OfReuse, public testing::WithParamInterface<Kept> {};
+
+TEST_P(OfCleanReuse, WhatACallLeavesIsNamedAndEndsItsSandbox) {
+  strict.reuse.mode = Reuse::Mode::kClean;
+  const auto done = two_calls(keeper(), std::string("keep ") + GetParam().what);
+  ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
+  EXPECT_EQ(done[0].result->data, "kept") << "the caller has its answer all the same";
+  EXPECT_THAT(done[0].report.leftovers, testing::Contains(HasSubstr(GetParam().named)));
+  EXPECT_NE(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
+  EXPECT_THAT(done[1].report.leftovers, IsEmpty());
+  EXPECT_EQ(status_.dirty, 1U);
+}
+
+TEST_P(OfCleanReuse, ElsewhereItStaysForTheNextCall) {
+  strict.reuse.mode = Reuse::Mode::kAlways;
+  const auto done = two_calls(keeper(), std::string("keep ") + GetParam().what);
+  ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
+  EXPECT_EQ(done[0].result->data, "kept");
+  EXPECT_THAT(done[0].report.leftovers, IsEmpty());
+  EXPECT_EQ(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
+  EXPECT_EQ(status_.dirty, 0U);
+}
+
+constexpr Kept kKept[] = {{"process", "(keeper)"},
+                          {"orphan", "(keeper)"},
+                          {"descriptor", "(/dev/null)"},
+                          {"file", "1 file and 4096 bytes more in /tmp: kept-file"},
+                          {"unlinked_file", "/tmp/unlinked (deleted)"}};
+INSTANTIATE_TEST_SUITE_P(, OfCleanReuse, testing::ValuesIn(kKept),
+                         [](const auto& test) { return std::string(test.param.what); });
+
+TEST_F(OfReuse, ACallThatTidiesUpKeepsItsSandbox) {
+  strict.reuse.mode = Reuse::Mode::kClean;
+  for (const char* event : {"keep nothing", "tidy"}) {
+    const auto done = two_calls(keeper(), event);
+    ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
+    EXPECT_NE(done[0].result->data, "failed");
+    EXPECT_THAT(done[0].report.leftovers, IsEmpty()) << event;
+    EXPECT_EQ(done[0].report.sandbox.pid, done[1].report.sandbox.pid) << event;
+  }
+}
+
+TEST_F(OfReuse, WhatARuntimeOpensWhileItStartsIsItsOwn) {
+  if (test::emulated()) GTEST_SKIP() << "Python takes minutes to start on an emulated processor";
+  strict.reuse.mode = Reuse::Mode::kClean;
+  Service service(context().get_executor(), *launcher, handler("greeter.py", {}),
+                  frames({.places = 1}));
+  const auto done = storm(service, 1, 3, [](int) { return std::string("Ada"); });
+  for (const Invocation& one : done) {
+    EXPECT_EQ(one.report.outcome, Outcome::kOk) << to_json(one.report);
+    EXPECT_THAT(one.report.leftovers, IsEmpty());
+  }
+  EXPECT_EQ(sandboxes_of(done).size(), 1U);
+}
+
+TEST_F(OfReuse, IpcObjectsAreCountedWithPrivilegeAndRefusedWithout) {
+  strict = test::shipped_policy("compat");
+  strict.reuse.mode = Reuse::Mode::kClean;
+  isolation::Host without = host;
+  without.privileged = false;
+  const auto file = isolation::find_handler({"/bin/true"}, strict, "", without);
+  ASSERT_TRUE(file) << file.error().to_string();
+  const auto refused = isolation::compile(strict, without, *file);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().to_string(), HasSubstr("privileged supervisor"));
+  if (!host.privileged) return;
+  for (const auto& [what, named] : {std::pair{"segment", "1 segment of shared memory"},
+                                    {"semaphores", "1 set of semaphores"},
+                                    {"queue", "1 queue of messages"}}) {
+    const auto done = two_calls(keeper(), std::string("keep ") + what);
+    ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
+    EXPECT_EQ(done[0].result->data, "kept");
+    EXPECT_THAT(done[0].report.leftovers, ElementsAre(HasSubstr(named)));
+    EXPECT_NE(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
+  }
+}
+
+// The file of the sandbox's own group that `pid` is in, as the host has it.
+std::string group_file(const isolation::Host& host, pid_t pid, const char* name) {
+  std::ifstream membership("/proc/" + std::to_string(pid) + "/cgroup");
+  for (std::string line; std::getline(membership, line);) {
+    if (!line.starts_with("0::")) continue;
+    const std::string group = line.substr(line.rfind('/'));
+    for (const auto& at : std::filesystem::recursive_directory_iterator(
+             host.cgroup.dir, std::filesystem::directory_options::skip_permission_denied))
+      if (at.is_directory() && at.path().string().ends_with(group)) return at.path() / name;
+  }
+  return "";
+}
+
+TEST_F(OfReuse, AFrozenSandboxServesTheNextCall) {
+  strict.reuse = {.mode = Reuse::Mode::kAlways, .freeze_idle = true};
+  const Plan plan = keeper();
+  if (!plan->use_cgroup) {
+    EXPECT_TRUE(plan->degraded.contains("freeze_idle"));
+    GTEST_SKIP() << "no cgroup here; the report says so";
+  }
+  Service service(context().get_executor(), *launcher, plan, lines({.places = 1}));
+  std::set<pid_t> pids;
+  asio::co_spawn(
+      context(),
+      [&]() -> asio::awaitable<void> {
+        for (int i = 0; i < 3; ++i) {
+          Input input;
+          input.data = "pid";
+          const auto invocation = co_await service.invoke(std::move(input));
+          EXPECT_EQ(invocation.report.outcome, Outcome::kOk) << to_json(invocation.report);
+          pids.insert(invocation.report.sandbox.pid);
+          std::string state;
+          std::ifstream(group_file(host, *pids.begin(), "cgroup.freeze")) >> state;
+          EXPECT_EQ(state, "1") << "between two calls";
+        }
+        co_await service.shut_down();
+      },
+      asio::detached);
+  context().run();
+  EXPECT_EQ(pids.size(), 1U);
+}
+
+TEST_F(OfReuse, AWarningComesBeforeTheDeadlineAndMayBeAnswered) {
+  strict.limits.invoke_timeout = 3'600s;
+  strict.warning = {.before = 3'599'900ms, .signal = SIGUSR1};
+  const auto done = two_calls(keeper(), "await_signal");
+  ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
+  EXPECT_EQ(done[0].result->data, "got " + std::to_string(SIGUSR1));
+  EXPECT_TRUE(done[0].report.warned);
+  EXPECT_FALSE(done[1].report.warned) << "it answered long before";
+}
+
+TEST_F(OfReuse, WithoutTimeForAWarningThereIsNone) {
+  strict.limits.invoke_timeout = 200ms;
+  strict.warning = {.before = 60s, .signal = SIGUSR1};
+  const auto done = two_calls(keeper(), "await_signal");
+  EXPECT_EQ(done[0].report.outcome, Outcome::kTimedOut);
+  EXPECT_FALSE(done[0].report.warned);
+}
+
+// Nothing here can be made unkillable; but taking 300 MiB apart takes longer than no time at all.
+TEST_F(OfReuse, WhatIsNotGoneInTimeIsKeptApartAndKilledAgain) {
+  strict.limits.kill_timeout = 0ms;
+  strict.reuse.mode = Reuse::Mode::kNever;
+  ServiceOptions options = lines({.places = 1});
+  std::vector<PoolEvent::Kind> events;
+  options.on_event = [&](const PoolEvent& event) { events.push_back(event.kind); };
+  Service service(context().get_executor(), *launcher, greedy(), options);
+  asio::co_spawn(
+      context(),
+      [&]() -> asio::awaitable<void> {
+        Input input;
+        input.data = "use 300 0 0";
+        const auto invocation = co_await service.invoke(std::move(input));
+        EXPECT_EQ(invocation.report.outcome, Outcome::kOk);
+        while (events.empty()) co_await asio::post(context(), asio::use_awaitable);
+        EXPECT_EQ(service.status().quarantined, 1U);
+        while (service.status().quarantined > 0)
+          co_await asio::post(context(), asio::use_awaitable);
+        co_await service.shut_down();
+      },
+      asio::detached);
+  context().run();
+  EXPECT_THAT(events, ElementsAre(PoolEvent::Kind::kQuarantined, PoolEvent::Kind::kReleased));
+}
+
+}  // namespace
+}  // namespace fnrun::supervisor
