@@ -12,15 +12,18 @@ namespace asio = boost::asio;
 
 // The timer is what is waited for: it is cancelled when the wait is over before its time.
 struct Admission::Waiter {
-  Waiter(const asio::any_io_executor& executor, Deadline deadline) : timer(executor, deadline) {}
+  Waiter(const asio::any_io_executor& executor, Deadline deadline, std::uint64_t of_call)
+      : timer(executor, deadline), call(of_call) {}
   asio::steady_timer timer;
+  std::uint64_t call;
   bool let_in = false;
 };
 
 Admission::Admission(asio::any_io_executor executor, AdmissionLimits limits)
     : executor_(std::move(executor)), limits_(limits) {}
 
-asio::awaitable<std::optional<Cause>> Admission::enter(std::string client, Deadline deadline) {
+asio::awaitable<std::optional<Cause>> Admission::enter(std::string client, Deadline deadline,
+                                                       std::uint64_t call) {
   if (stopped_) co_return Cause::kShutdown;
   std::size_t& share = of_client_[client];
   if (limits_.per_client_max != 0 && share >= limits_.per_client_max)
@@ -34,7 +37,9 @@ asio::awaitable<std::optional<Cause>> Admission::enter(std::string client, Deadl
     forget(client);
     co_return Cause::kNoSandboxFree;
   }
-  const auto waiter = std::make_shared<Waiter>(executor_, deadline);
+  if (limits_.wait_max.count() != 0)
+    deadline = std::min(deadline, std::chrono::steady_clock::now() + limits_.wait_max);
+  const auto waiter = std::make_shared<Waiter>(executor_, deadline, call);
   queue_.push_back(waiter);
   const auto [error] = co_await waiter->timer.async_wait(asio::as_tuple(asio::use_awaitable));
   // Let in at the very moment that the time was over: then the place is ours, and must be used.
@@ -64,6 +69,11 @@ void Admission::let_in() {
     ++inside_;
     waiter->timer.cancel();
   }
+}
+
+void Admission::cancel(std::uint64_t call) {
+  for (const auto& waiter : queue_)
+    if (waiter->call == call) waiter->timer.cancel();
 }
 
 void Admission::resize(std::size_t places) {

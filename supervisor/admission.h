@@ -8,7 +8,9 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
@@ -20,9 +22,10 @@
 namespace fnrun::supervisor {
 
 struct AdmissionLimits {
-  std::size_t places = 1;          // Calls at a time.
-  std::size_t waiting_max = 0;     // Beyond them, in the queue.
-  std::size_t per_client_max = 0;  // Calls and waiters of one client; 0: no bound.
+  std::size_t places = 1;                 // Calls at a time.
+  std::size_t waiting_max = 0;            // Beyond them, in the queue.
+  std::size_t per_client_max = 0;         // Calls and waiters of one client; 0: no bound.
+  std::chrono::milliseconds wait_max{0};  // 0: until the call's own deadline.
 };
 
 class Admission {
@@ -31,12 +34,15 @@ class Admission {
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
 
-  // Nothing: come in, and leave() when done. Otherwise why not: kNoSandboxFree (no place before the
-  // deadline, the queue is full, or this client has its share), kCancelled, kShutdown.
-  // `client`: whom the share is counted for; "" is a client too.
+  // Nothing: come in, and leave() when done. Otherwise why not: kNoSandboxFree (no place in time,
+  // the queue is full, or this client has its share), kCancelled, kShutdown.
+  // `client`: whom the share is counted for; "" is a client too. `call`: for cancel().
   [[nodiscard]] boost::asio::awaitable<std::optional<Cause>> enter(std::string client,
-                                                                   Deadline deadline);
+                                                                   Deadline deadline,
+                                                                   std::uint64_t call = 0);
   void leave(const std::string& client);
+  // Its wait ends with kCancelled, if it waits.
+  void cancel(std::uint64_t call);
 
   // More places let waiters in at once; of fewer, those that are taken go when they are left.
   void resize(std::size_t places);

@@ -325,6 +325,9 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   Exchanged done;
   if (state->cancelled) {
     done.cause = Cause::kCancelled;
+  } else if (deadline == Deadline::max()) {
+    done.cause = Cause::kSetup;
+    done.detail = "a call without a deadline could last for ever: give it one";
   } else {
     done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
   }

@@ -50,7 +50,8 @@ class Invoker {
   Invoker& operator=(const Invoker&) = delete;
   ~Invoker();
 
-  // Precondition: usable(), and no call in flight.
+  // Precondition: usable(), and no call in flight. A call without a deadline (Deadline::max()) is
+  // refused as kSetupFailed; fnrun calls that ErrMissingTimeout.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(const Input& input, std::uint64_t call,
                                                           Deadline deadline);
   // Ends the call in flight with kCancelled.

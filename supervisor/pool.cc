@@ -236,16 +236,18 @@ Pool::~Pool() {
   state_->threads.join();
 }
 
-isolation::Result<void> Pool::warm_up() {
+isolation::Result<void> Pool::warm_up(std::size_t count) {
   State& state = *state_;
-  if (!state.idle.empty() || state.options.protocol == HandlerProtocol::kExec) return {};
-  auto launched = Invoker::launch(state.launcher, state.plan, {});
-  Started first = launched ? Invoker::serve(state.executor, std::move(*launched),
+  if (state.options.protocol == HandlerProtocol::kExec) return {};
+  while (state.idle.size() < count) {
+    auto launched = Invoker::launch(state.launcher, state.plan, {});
+    Started one = launched ? Invoker::serve(state.executor, std::move(*launched),
                                             state.options.protocol, state.options.log)
                            : Started(launched.error());
-  state.note(first);
-  if (!first) return first.error();
-  state.idle.push_back(std::move(*first));
+    state.note(one);
+    if (!one) return one.error();
+    state.idle.push_back(std::move(*one));
+  }
   state.refill();
   return {};
 }

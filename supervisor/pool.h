@@ -82,9 +82,9 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
   ~Pool();
 
-  // Starts one sandbox on the calling thread, so that an error shows before any input is taken, and
-  // then the rest of those that are to be ready.
-  [[nodiscard]] isolation::Result<void> warm_up();
+  // Starts sandboxes on the calling thread until so many are idle, so that an error shows before
+  // any input is taken, and then, behind it, the rest of those that are to be ready.
+  [[nodiscard]] isolation::Result<void> warm_up(std::size_t count);
 
   // A usable invoker: the one used last, so that its memory is warm, or a new one. With an
   // environment of the call's own it is always a new one.

@@ -1,8 +1,12 @@
 #include "supervisor/service.h"
 
 #include <algorithm>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <set>
+#include <map>
 #include <variant>
 
 #include "supervisor/stderr_log.h"
@@ -35,7 +39,8 @@ isolation::SetupError not_a_variable(const std::string& name) {
 struct Service::State {
   State(asio::any_io_executor ex, isolation::Launcher& launcher,
         std::shared_ptr<const isolation::Plan> plan, ServiceOptions o)
-      : options(std::move(o)),
+      : executor(ex),
+        options(std::move(o)),
         admission(ex, options.admission),
         pool(ex, launcher, std::move(plan),
              {.protocol = options.protocol,
@@ -44,16 +49,26 @@ struct Service::State {
               .log = options.log,
               .on_event = options.on_event}) {}
 
+  // A call from its beginning to its answer.
+  struct Flight {
+    bool cancelled = false;
+    Invoker* invoker = nullptr;  // While one serves it.
+  };
+
+  asio::any_io_executor executor;
   ServiceOptions options;
   Admission admission;
   Pool pool;
   std::uint64_t sequence = 0;
   bool stopping = false;
-  std::set<Invoker*> in_flight;
+  std::map<std::uint64_t, Flight> flights;
 
   Invocation refuse(std::uint64_t call, Cause cause,
                     std::optional<isolation::SetupError> setup = {});
-  asio::awaitable<Invocation> call(Input input, std::uint64_t call, Deadline deadline);
+  asio::awaitable<Invocation> serve(Input input, std::uint64_t call, Deadline deadline,
+                                    std::string client);
+  asio::awaitable<Invocation> with_a_sandbox(Input input, std::uint64_t call, Deadline deadline);
+  void cancel(std::uint64_t call);
 };
 
 Service::Service(asio::any_io_executor executor, isolation::Launcher& launcher,
@@ -79,8 +94,8 @@ Invocation Service::State::refuse(std::uint64_t of_call, Cause cause,
   return invocation;
 }
 
-asio::awaitable<Invocation> Service::State::call(Input input, std::uint64_t of_call,
-                                                 Deadline deadline) {
+asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uint64_t of_call,
+                                                           Deadline deadline) {
   input.env.insert(input.env.begin(), options.env.begin(), options.env.end());
   std::vector<std::string> environment;
   if (options.protocol == HandlerProtocol::kExec) {
@@ -94,31 +109,70 @@ asio::awaitable<Invocation> Service::State::call(Input input, std::uint64_t of_c
   if (auto* none = std::get_if<NoInvoker>(&taken))
     co_return refuse(of_call, none->cause, std::move(none->setup));
   auto [invoker, fresh] = std::move(std::get<Taken>(taken));
-  in_flight.insert(invoker.get());
+  Flight& flight = flights.at(of_call);
+  if (flight.cancelled) {
+    pool.give_back(std::move(invoker));
+    co_return refuse(of_call, Cause::kCancelled);
+  }
+  flight.invoker = invoker.get();
   auto invocation = co_await invoker->invoke(input, of_call, deadline);
-  in_flight.erase(invoker.get());
+  flight.invoker = nullptr;
   if (fresh) invocation.report.timings.start_us = invocation.report.sandbox.start_us;
   invocation.report.policy = options.policy_name;
   pool.give_back(std::move(invoker));
   co_return invocation;
 }
 
-isolation::Result<void> Service::warm_up() {
-  return state_->pool.warm_up();
+asio::awaitable<Invocation> Service::State::serve(Input input, std::uint64_t call,
+                                                  Deadline deadline, std::string client) {
+  const Deadline limit =
+      std::min(deadline, steady_clock::now() + pool.plan()->policy.limits.invoke_timeout);
+  if (const auto why = co_await admission.enter(client, limit, call)) co_return refuse(call, *why);
+  const Place place(admission, std::move(client));
+  auto invocation = co_await with_a_sandbox(std::move(input), call, limit);
+  if (stopping && invocation.report.outcome == Outcome::kCancelled)
+    invocation.report.outcome = Outcome::kShuttingDown;
+  co_return invocation;
+}
+
+void Service::State::cancel(std::uint64_t call) {
+  const auto found = flights.find(call);
+  if (found == flights.end()) return;
+  found->second.cancelled = true;
+  admission.cancel(call);
+  if (found->second.invoker != nullptr) found->second.invoker->cancel();
+}
+
+isolation::Result<void> Service::warm_up(std::size_t count) {
+  return state_->pool.warm_up(count);
+}
+
+// The call is a coroutine of its own, beyond the reach of Asio's cancellation: that would end it by
+// an exception between any two of its steps. Ours ends it where its sandbox is accounted for.
+void Service::begin(Input input, Deadline deadline, std::string client, Done done) {
+  State* const state = state_.get();
+  const std::uint64_t call = ++state->sequence;
+  state->flights.emplace(call, State::Flight{});
+  if (auto slot = asio::get_associated_cancellation_slot(done); slot.is_connected())
+    slot.assign([state, call](asio::cancellation_type) { state->cancel(call); });
+  asio::co_spawn(
+      state->executor, state->serve(std::move(input), call, deadline, std::move(client)),
+      [state, call, done = std::move(done)](const std::exception_ptr& failure,
+                                            Invocation invocation) mutable {
+        if (auto slot = asio::get_associated_cancellation_slot(done); slot.is_connected())
+          slot.clear();
+        if (failure) invocation = state->refuse(call, Cause::kIo);  // No memory for it.
+        state->flights.erase(call);
+        const auto where = asio::get_associated_executor(done, state->executor);
+        asio::dispatch(where, [done = std::move(done), answer = std::move(invocation)]() mutable {
+          std::move(done)(std::move(answer));
+        });
+      });
 }
 
 asio::awaitable<Invocation> Service::invoke(Input input, Deadline deadline, std::string client) {
-  State& state = *state_;
-  const std::uint64_t call = ++state.sequence;
-  const Deadline limit =
-      std::min(deadline, steady_clock::now() + state.pool.plan()->policy.limits.invoke_timeout);
-  if (const auto why = co_await state.admission.enter(client, limit))
-    co_return state.refuse(call, *why);
-  const Place place(state.admission, std::move(client));
-  auto invocation = co_await state.call(std::move(input), call, limit);
-  if (state.stopping && invocation.report.outcome == Outcome::kCancelled)
-    invocation.report.outcome = Outcome::kShuttingDown;
-  co_return invocation;
+  auto answer = async_invoke(std::move(input), deadline, std::move(client), asio::use_awaitable);
+  co_return co_await std::move(answer);
 }
 
 Invocation Service::refuse(Cause cause, std::optional<isolation::SetupError> setup) {
@@ -149,7 +203,8 @@ void Service::stop() {
   state_->stopping = true;
   state_->admission.stop();
   state_->pool.stop();
-  for (Invoker* const invoker : state_->in_flight) invoker->cancel();
+  for (auto& [call, flight] : state_->flights)
+    if (flight.invoker != nullptr) flight.invoker->cancel();
 }
 
 asio::awaitable<void> Service::shut_down() {

@@ -6,7 +6,9 @@
 // has threads).
 #pragma once
 
+#include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <functional>
 #include <memory>
@@ -38,14 +40,27 @@ class Service {
   Service& operator=(const Service&) = delete;
   ~Service();
 
-  // Starts a sandbox ahead of the first call, so that an error shows before any input is taken. For
-  // kExec there is nothing to start ahead.
-  [[nodiscard]] isolation::Result<void> warm_up();
+  // Starts so many sandboxes ahead of the first call, so that an error shows before any input is
+  // taken. For kExec there is nothing to start ahead.
+  [[nodiscard]] isolation::Result<void> warm_up(std::size_t count = 1);
 
+  // With any completion token of Asio's, for void(Invocation): a coroutine, a future, a function. A
+  // cancellation slot that comes with it ends the call as kCancelled. To be called on the executor;
+  // completes on that of the token.
+  //
   // The deadline is the sooner of the given one and the policy's invoke timeout from now; it covers
   // waiting for a place, and starting a sandbox too, where one has to be started. `client`: whom
-  // the call is counted for (AdmissionLimits::per_client_max). With g++ 12 name the input first and
-  // move it in: that compiler copies temporaries of a co_await expression bit by bit.
+  // the call is counted for (AdmissionLimits::per_client_max).
+  template <boost::asio::completion_token_for<void(Invocation)> Token>
+  auto async_invoke(Input input, Deadline deadline, std::string client, Token&& token) {
+    return boost::asio::async_initiate<Token, void(Invocation)>(
+        [this](Done done, Input of_call, Deadline until, std::string by) {
+          begin(std::move(of_call), until, std::move(by), std::move(done));
+        },
+        token, std::move(input), deadline, std::move(client));
+  }
+  // The same as a coroutine. With g++ 12 name the input first and move it in: that compiler copies
+  // temporaries of a co_await expression bit by bit.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(Input input,
                                                           Deadline deadline = Deadline::max(),
                                                           std::string client = {});
@@ -67,7 +82,9 @@ class Service {
   [[nodiscard]] boost::asio::awaitable<void> shut_down();
 
  private:
+  using Done = boost::asio::any_completion_handler<void(Invocation)>;
   struct State;
+  void begin(Input input, Deadline deadline, std::string client, Done done);
   std::unique_ptr<State> state_;
 };
 

@@ -7,6 +7,7 @@
 #include "policies/policy_json.h"
 #include "protocol/channel.h"
 #include "protocol/message.h"
+#include "supervisor/invoker_pool.h"
 #include "supervisor/outcome.h"
 #include "supervisor/service.h"
 
@@ -43,5 +44,8 @@ int main() {
 
   const auto outcome = supervisor::decide(supervisor::Cause::kDeadline, {});
   std::printf("supervisor: %s\n", supervisor::describe(outcome, {}).c_str());
+  const auto pool = supervisor::InvokerPool::start(*strict, {"/there/is/no/such/handler"});
+  if (pool) return 1;
+  std::printf("a pool: %s\n", pool.error().to_string().c_str());
   return outcome == supervisor::Outcome::kTimedOut ? 0 : 1;
 }

@@ -113,10 +113,13 @@ void SandboxTest::SetUp() {
   ASSERT_TRUE(probed) << probed.error().to_string();
   host = *probed;
   before_ = take_ledger(host.cgroup.dir);
-  auto made =
-      isolation::Launcher::make(host, {.uid_lock_file = (temp_.path() / "run/uids.lock").string()});
+  auto made = isolation::Launcher::make(host, {.uid_lock_file = uid_lock_file()});
   ASSERT_TRUE(made) << made.error().to_string();
   launcher.emplace(std::move(*made));
+}
+
+std::string SandboxTest::uid_lock_file() const {
+  return (temp_.path() / "run/uids.lock").string();
 }
 
 void SandboxTest::TearDown() {

@@ -78,6 +78,9 @@ class SandboxTest : public ::testing::Test {
   // The error of a launch that must fail.
   [[nodiscard]] isolation::SetupError failure(const isolation::Plan& plan);
 
+  // Of this test alone; for a second launcher beside ours.
+  [[nodiscard]] std::string uid_lock_file() const;
+
   policies::Policy strict;
   isolation::Host host;
   std::optional<isolation::Launcher> launcher;

@@ -56,6 +56,36 @@ class Door : public ::testing::Test {
   std::optional<Admission> admission_;
 };
 
+TEST_F(Door, ACallThatIsTakenBackNoLongerWaitsAndTheOthersDo) {
+  Admission& admission = door({.places = 1, .waiting_max = 8});
+  comes("first");
+  for (const std::uint64_t call : {1U, 2U})
+    asio::co_spawn(
+        context,
+        [this, &admission, call]() -> asio::awaitable<void> {
+          const Answer answer = co_await admission.enter("", Deadline::max(), call);
+          answers[std::to_string(call)] = answer;
+        },
+        asio::detached);
+  run();
+  admission.cancel(1);
+  admission.cancel(7);  // Nobody's.
+  run();
+  EXPECT_EQ(answers["1"], Cause::kCancelled);
+  EXPECT_TRUE(waits("2"));
+  leaves();
+  EXPECT_EQ(answers.at("2"), Answer());
+}
+
+TEST_F(Door, WaitsNoLongerThanItIsToldTo) {
+  door({.places = 1, .waiting_max = 8, .wait_max = 1ms});
+  comes("first");
+  comes("second");
+  context.restart();
+  context.run();  // Until nothing is left to happen.
+  EXPECT_EQ(answers.at("second"), Cause::kNoSandboxFree);
+}
+
 TEST_F(Door, LetsInAsManyAsThereArePlacesThenInTheOrderOfComing) {
   door({.places = 2, .waiting_max = 8});
   for (const char* name : {"a", "b", "c", "d", "e"}) comes(name);
