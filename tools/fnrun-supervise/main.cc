@@ -103,6 +103,12 @@ supervisor::LogSink log_sink(Voice& voice, bool quiet) {
   };
 }
 
+// Where each call has a sandbox of its own, the next one starts while this one runs.
+std::size_t ready_ahead(const Options& options, const policies::Policy& policy) {
+  return options.mode != Mode::kSingle && policy.reuse.mode == policies::Reuse::Mode::kNever ? 1
+                                                                                             : 0;
+}
+
 asio::awaitable<int> serve(supervisor::Service& service, protocol::Channel& stream, Mode mode,
                            supervisor::FrontEndOptions front_end) {
   int code = 0;
@@ -211,6 +217,7 @@ int run(Voice& voice, const Options& options, isolation::Launcher& launcher,
                                .policy_name = options.policy,
                                .env = options.env,
                                .log = log_sink(voice, options.quiet),
+                               .ready = ready_ahead(options, plan->policy),
                                .on_event = [&](const supervisor::PoolEvent& event) {
                                  voice.complain(supervisor::escape_for_terminal(event.text));
                                }});
