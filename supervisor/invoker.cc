@@ -35,6 +35,8 @@ using std::chrono::steady_clock;
 // After stdout has ended the handler's own end follows within microseconds, if it did end: then its
 // wait status says why. One that closed stdout and lives on is given this long, then it is killed.
 constexpr std::chrono::milliseconds kEndGrace{200};
+// A handler that deletes a file or ends a child behind its answer is given this long.
+constexpr std::chrono::milliseconds kTidyGrace{200};
 // All that a pipe holds, and all that the channel reads at once: nothing stays behind in the
 // channel.
 constexpr std::size_t kStderrChunk = 64 * 1024;
@@ -142,6 +144,7 @@ struct Invoker::State {
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
   std::optional<isolation::Leftovers> leftovers;  // Where calls must leave nothing behind.
   bool dirty = false;                             // One did, or nobody can tell.
+  std::vector<std::string> left_behind;           // By the call in flight.
   bool resting = false;
   bool warned = false;     // The call in flight got its warning.
   std::uint64_t call = 0;  // 0: none in flight.
@@ -161,7 +164,8 @@ struct Invoker::State {
   void exceeded(Cause cause);
   Before look_before(std::uint64_t call);
   asio::awaitable<void> remember_clean_state(Deadline deadline);
-  std::vector<std::string> find_leftovers();
+  asio::awaitable<void> find_leftovers();
+  asio::awaitable<bool> settled_before(Deadline limit);
   static void warn_before(const std::shared_ptr<State>& state, Deadline deadline,
                           asio::steady_timer& timer);
   void warn();
@@ -218,36 +222,49 @@ Before Invoker::State::look_before(std::uint64_t of_call) {
   return before;
 }
 
+// Until everything inside sleeps; false if it does not, or has ended.
+asio::awaitable<bool> Invoker::State::settled_before(Deadline limit) {
+  constexpr std::chrono::microseconds kFirstPause{250};
+  constexpr std::chrono::microseconds kLongestPause{5'000};
+  pollfd ended{sandbox.control_fd(), POLLIN, 0};
+  for (auto patience = kFirstPause; !leftovers->settled();
+       patience = std::min(patience * 2, kLongestPause)) {
+    if (cancelled || steady_clock::now() >= limit || ::poll(&ended, 1, 0) != 0) co_return false;
+    pause.expires_after(patience);
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+  co_return true;
+}
+
 // Before its first call, once the handler waits for it: what a runtime opens and writes while it
 // starts is its own. One that is still busy after the start timeout is taken as it is.
 asio::awaitable<void> Invoker::State::remember_clean_state(Deadline deadline) {
   if (plan->policy.reuse.mode != policies::Reuse::Mode::kClean || leftovers || calls_served > 0)
     co_return;
-  constexpr std::chrono::microseconds kFirstPause{250};
-  constexpr std::chrono::microseconds kLongestPause{5'000};
   leftovers.emplace(sandbox.leftovers(*plan));
   const auto limit = std::min(deadline, steady_clock::now() + plan->policy.limits.start_timeout);
-  pollfd ended{sandbox.control_fd(), POLLIN, 0};
-  auto patience = kFirstPause;
-  while (!leftovers->settled() && !cancelled && ::poll(&ended, 1, 0) == 0) {
-    if (steady_clock::now() >= limit) break;
-    pause.expires_after(patience);
-    patience = std::min(patience * 2, kLongestPause);
-    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
-  }
+  (void)co_await settled_before(limit);
   if (const auto remembered = leftovers->remember(); !remembered) {
     log_line("what calls leave behind cannot be told: " + remembered.error().to_string());
     dirty = true;
   }
 }
 
-// Behind an answer. What cannot be looked at is not clean.
-std::vector<std::string> Invoker::State::find_leftovers() {
-  if (!leftovers || dirty) return {};
+// Behind an answer. A handler that tidies up behind its own is given time to come to rest, if there
+// is something to tidy. What cannot be looked at is not clean.
+asio::awaitable<void> Invoker::State::find_leftovers() {
+  left_behind.clear();
+  if (!leftovers || dirty) co_return;
   auto found = leftovers->find();
-  if (!found) found = std::vector<std::string>{found.error().to_string()};
-  dirty = !found->empty();
-  return std::move(*found);
+  if (found && !found->empty()) {
+    (void)co_await settled_before(steady_clock::now() + kTidyGrace);
+    found = leftovers->find();
+  }
+  if (found)
+    left_behind = std::move(*found);
+  else
+    left_behind.push_back(found.error().to_string());
+  dirty = !left_behind.empty();
 }
 
 // The timer belongs to the call: one that has expired when the call ends must not warn the next.
@@ -332,6 +349,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
     done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
   }
   co_await settle(done, deadline);
+  if (done.cause == Cause::kAnswered) co_await state->find_leftovers();
   state->end_stderr();
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
   state->watch->end_call(state->last_use.cpu);
@@ -390,7 +408,7 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
   ++calls_served;
   fill(report);
   report.warned = warned;
-  if (report.outcome == Outcome::kOk) report.leftovers = find_leftovers();
+  if (report.outcome == Outcome::kOk) report.leftovers = std::move(left_behind);
   report.stderr_lines.emitted = log.emitted() - before.lines_emitted;
   report.stderr_lines.dropped = log.dropped() - before.lines_dropped;
   if (report.outcome == Outcome::kOk) {

@@ -65,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(, OfCleanReuse, testing::ValuesIn(kKept),
 
 TEST_F(OfReuse, ACallThatTidiesUpKeepsItsSandbox) {
   strict.reuse.mode = Reuse::Mode::kClean;
-  for (const char* event : {"keep nothing", "tidy"}) {
+  for (const char* event : {"keep nothing", "tidy", "tidy_later"}) {
     const auto done = two_calls(keeper(), event);
     ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
     EXPECT_NE(done[0].result->data, "failed");
