@@ -114,7 +114,8 @@ std::string group_file(const isolation::Host& host, pid_t pid, const char* name)
   std::ifstream membership("/proc/" + std::to_string(pid) + "/cgroup");
   for (std::string line; std::getline(membership, line);) {
     if (!line.starts_with("0::")) continue;
-    const std::string group = line.substr(line.rfind('/'));
+    // The supervisor's corner and the group in it: other supervisors have groups of the same name.
+    const std::string group = line.substr(line.rfind('/', line.rfind('/') - 1));
     for (const auto& at : std::filesystem::recursive_directory_iterator(
              host.cgroup.dir, std::filesystem::directory_options::skip_permission_denied))
       if (at.is_directory() && at.path().string().ends_with(group)) return at.path() / name;
