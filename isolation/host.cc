@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <sys/capability.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -12,9 +15,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <system_error>
+#include <thread>
 
 #include "isolation/cgroup/kernel_text.h"
 #include "isolation/process_sample.h"
+#include "isolation/unique_fd.h"
 
 namespace fnrun::isolation {
 namespace {
@@ -48,6 +54,30 @@ Result<void> probe_privilege(Host& host, std::optional<UidRange> uids) {
     return SetupError{SetupStep::kUidLease, 0, 0,
                       "this user namespace maps too few uids for sandboxes"};
   return {};
+}
+
+// Asked by doing it, because a listener further up shows in nothing else: on a thread, whose own
+// filter and no_new_privs end with it. The init knows the kernel's structures by their size.
+bool probe_seccomp_listener() {
+  seccomp_notif_sizes sizes{};
+  if (::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) != 0 ||
+      sizes.seccomp_notif != sizeof(seccomp_notif) ||
+      sizes.seccomp_notif_resp != sizeof(seccomp_notif_resp))
+    return false;
+  bool can = false;
+  const auto load = [&can] {
+    sock_filter allow_all = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const sock_fprog filter{1, &allow_all};
+    can = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+          UniqueFd(static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                              SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter)));
+  };
+  try {
+    std::thread(load).join();
+  } catch (const std::system_error&) {
+    return false;  // No thread to be had: a host this full will say so again.
+  }
+  return can;
 }
 
 }  // namespace
@@ -112,6 +142,7 @@ Result<Host> probe_host(std::optional<UidRange> uids) {
   if (auto privilege = probe_privilege(host, uids); !privilege) return privilege.error();
   host.cgroup = probe_cgroup();
   host.can_sample = can_sample_processes();
+  host.seccomp_listener = probe_seccomp_listener();
   host.cgroup.has_peaks = parse_kernel_release(host.kernel_release) >= std::pair{5, 19};
   return host;
 }

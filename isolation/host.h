@@ -36,11 +36,15 @@ struct Host {
   unsigned last_capability = 0;
   bool core_dumps_piped = false;  // kernel.core_pattern names a program.
   CgroupFacts cgroup;
+  // A filter of ours can tell us of a call (seccomp user notification): not under a filter that has
+  // a listener already, a container's that watches its own calls.
+  bool seccomp_listener = false;
   bool can_sample = true;  // What processes hold can be read in /proc, tree and all.
 };
 
 // Refuses hosts that cannot hold any sandbox: another machine than x86_64, Linux before 5.14, root
-// that may not change uids. Reads /proc and asks; makes nothing.
+// that may not change uids. Reads /proc and asks; makes nothing that
+// lasts.
 // `uids`: instead of the default range (see README.md, "One uid per slot").
 [[nodiscard]] Result<Host> probe_host(std::optional<UidRange> uids = std::nullopt);
 

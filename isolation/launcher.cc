@@ -220,7 +220,7 @@ SetupError prefer_report(Sandbox& sandbox, const Plan& plan, SetupError ours) {
   if (ours.step == SetupStep::kKilledBeforeExec) return killed_before_exec(sandbox);
   if (ours.step != SetupStep::kIdMap && ours.step != SetupStep::kSendPlan) return ours;
   child::Report report{};
-  if (receive_report(sandbox.control_fd(), report) == sizeof report &&
+  if (receive_report(sandbox.ended_fd(), report) == sizeof report &&
       report.kind == child::ReportKind::kFailed)
     return {report.step, report.index, report.os_errno, subject_of(plan, report)};
   pollfd gone{sandbox.pidfd(), POLLIN, 0};

@@ -280,16 +280,39 @@ Result<void> decide_layers(Plan& plan) {
   return {};
 }
 
+bool always_allows(const policies::Seccomp& profile, std::string_view call) {
+  return std::any_of(profile.rules.begin(), profile.rules.end(), [&](const auto& rule) {
+    return rule.action.kind == policies::SyscallAction::Kind::kAllow && rule.when.empty() &&
+           std::find(rule.calls.begin(), rule.calls.end(), call) != rule.calls.end();
+  });
+}
+
 // The filter is loaded before the handler's execve(2), which it must therefore admit, whatever the
 // arguments: they are addresses. Without, every launch would end in a kill that explains nothing.
-Result<void> require_execve(const policies::Seccomp& profile) {
-  for (const auto& rule : profile.rules) {
-    if (rule.action.kind == policies::SyscallAction::Kind::kAllow && rule.when.empty() &&
-        std::find(rule.calls.begin(), rule.calls.end(), "execve") != rule.calls.end())
-      return {};
-  }
-  return SetupError{SetupStep::kPolicy, 0, 0,
-                    "no rule allows execve, whatever its arguments: no handler could start"};
+// When that execve fails, exit_group(2) follows at an instant when the init cannot listen yet: a
+// filter that could stop it there has no listener.
+Result<void> compile_filters(Plan& plan) {
+  const policies::Seccomp& profile = plan.policy.seccomp;
+  if (!always_allows(profile, "execve"))
+    return SetupError{SetupStep::kPolicy, 0, 0,
+                      "no rule allows execve, whatever its arguments: no handler could start"};
+  const char* unheard = nullptr;
+  if (!plan.host.seccomp_listener)
+    unheard = "seccomp user notification is not to be had here";
+  else if (!always_allows(profile, "exit_group"))
+    unheard = "the policy does not allow exit_group whatever its argument";
+  plan.forbidden_calls = unheard == nullptr ? KillBy::kListener : KillBy::kKernel;
+  if (unheard != nullptr)
+    plan.degraded["forbidden_calls"] =
+        std::string(unheard) +
+        "; a forbidden call kills all the same, but only the kernel's log can name it";
+  auto seccomp = compile_seccomp(profile, plan.forbidden_calls);
+  if (!seccomp) return seccomp.error();
+  plan.seccomp = std::move(*seccomp);
+  auto init_seccomp = compile_init_seccomp(plan.forbidden_calls);
+  if (!init_seccomp) return init_seccomp.error();
+  plan.init_seccomp = std::move(*init_seccomp);
+  return {};
 }
 
 }  // namespace
@@ -307,13 +330,7 @@ Result<Plan> compile(const policies::Policy& policy, const Host& host, HandlerFi
   if (auto root = plan_root(plan); !root) return root.error();
   if (auto layers = decide_layers(plan); !layers) return layers.error();
   plan.limits = plan_limits(policy.limits, plan.controllers.contains(Layer::kPids));
-  if (auto starts = require_execve(policy.seccomp); !starts) return starts.error();
-  auto seccomp = compile_seccomp(policy.seccomp);
-  if (!seccomp) return seccomp.error();
-  plan.seccomp = std::move(*seccomp);
-  auto init_seccomp = compile_init_seccomp();
-  if (!init_seccomp) return init_seccomp.error();
-  plan.init_seccomp = std::move(*init_seccomp);
+  if (auto filters = compile_filters(plan); !filters) return filters.error();
   return plan;
 }
 

@@ -56,6 +56,8 @@ struct Plan {
   std::vector<RootEntry> root;
   std::vector<ResourceLimit> limits;
   BpfProgram seccomp;
+  // kListener: the init is told of what `seccomp` kills for, reports it and kills.
+  KillBy forbidden_calls = KillBy::kKernel;
   BpfProgram init_seccomp;
   std::uint64_t landlock_fs = 0;  // What Landlock handles; 0: not in force.
   std::uint64_t landlock_net = 0;

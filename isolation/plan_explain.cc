@@ -101,6 +101,8 @@ std::string Plan::explain() const {
 
   text += "system calls (" + std::to_string(seccomp.size()) + " BPF instructions): by default " +
           action_text(policy.seccomp.default_action) + "; foreign architectures kill the process\n";
+  if (forbidden_calls == KillBy::kListener)
+    text += "  what kills is reported with name and arguments (seccomp user notification)\n";
   for (const auto& rule : policy.seccomp.rules)
     text += "  " + rule.name + ": " + std::to_string(rule.calls.size()) +
             (rule.calls.size() == 1 ? " call " : " calls ") + action_text(rule.action) +

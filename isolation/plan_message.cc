@@ -1,6 +1,7 @@
 #include "isolation/plan_message.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -175,6 +176,8 @@ Result<std::vector<std::byte>> encode_plan(const Plan& plan,
                                                             : 8;
   header.landlock_rules = landlock_rules(message, plan);
   header.seccomp = message.array(plan.seccomp);
+  if (plan.forbidden_calls == KillBy::kListener)
+    header.seccomp_flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
   header.init_seccomp = message.array(plan.init_seccomp);
 #ifdef FNRUN_TEST_SWITCHES
   header.switched_off = plan.switched_off;

@@ -6,13 +6,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 
 #include "isolation/child/launch_plan.h"
+#include "isolation/init_report.h"
 #include "isolation/process_tree.h"
 
 namespace fnrun::isolation {
+namespace {
+
+// An init sends far fewer (child/forbidden.cc); a socket holds no more than some hundreds.
+constexpr int kReportsMax = 1'000;
+
+}  // namespace
 
 std::string_view name_of(KillReason reason) noexcept {
   switch (reason) {
@@ -73,19 +82,21 @@ Result<Exit> Sandbox::reap() {
   reaped_ = true;
   Exit exit;
   exit.killed_for = killed_for_;
-  child::Report report{};
-  while (::recv(control_.get(), &report, sizeof report, MSG_DONTWAIT) == sizeof report) {
-    if (report.kind != child::ReportKind::kExited) continue;
-    exit.wait_status = report.wait_status;
-    exit.user_time = std::chrono::microseconds(report.user_us);
-    exit.system_time = std::chrono::microseconds(report.system_us);
-    exit.max_rss_kib = report.max_rss_kib;
-    exit.context_switches = report.voluntary_switches + report.involuntary_switches;
+  std::array<std::byte, sizeof(child::Report) + 1> datagram{};  // One more than it may have.
+  for (int i = 0; i < kReportsMax; ++i) {
+    const ssize_t size = ::recv(control_.get(), datagram.data(), datagram.size(), MSG_DONTWAIT);
+    if (size <= 0) break;
+    take_report({datagram.data(), static_cast<std::size_t>(size)}, exit);
   }
   exit.use = cgroup_.use();  // Before the cgroup goes.
   cgroup_.remove();
   control_.reset();
   return exit;
+}
+
+bool Sandbox::handler_ended() const noexcept {
+  pollfd ended{control_.get(), 0, 0};
+  return ::poll(&ended, 1, 0) != 0;
 }
 
 void Sandbox::leave_to_other_waiter() noexcept {

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "isolation/cgroup/cgroup.h"
+#include "isolation/forbidden_call.h"
 #include "isolation/leftovers.h"
 #include "isolation/process_sample.h"
 #include "isolation/setup_error.h"
@@ -48,6 +49,10 @@ struct Exit {
   std::int64_t context_switches = 0;
   // Of everything that ever ran inside, killed or not; empty without a cgroup.
   ResourceUse use;
+  // The first system call that the policy forbids (its action is "kill"): the handler's own, which
+  // ended it, or else another process's, which ended that one. Nothing where the kernel killed
+  // without a word (Plan::forbidden_calls); then a handler's wait_status says SIGSYS.
+  std::optional<ForbiddenCall> forbidden;
 };
 
 class [[nodiscard]] Sandbox {
@@ -66,9 +71,10 @@ class [[nodiscard]] Sandbox {
 
   // Readable once every process inside is gone (the init is reaped last). Borrowed.
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
-  // Readable once the handler has ended (or the sandbox is gone): a little before pidfd().
-  // Borrowed.
-  [[nodiscard]] int control_fd() const noexcept { return control_.get(); }
+  // Hangs up (POLLHUP, EPOLLHUP) once the handler has ended (or the sandbox is gone): a little
+  // before pidfd(). Readable says nothing: the init may have sent what reap() will read. Borrowed.
+  [[nodiscard]] int ended_fd() const noexcept { return control_.get(); }
+  [[nodiscard]] bool handler_ended() const noexcept;
   // Of the init, in the supervisor's PID namespace. For messages; signal by kill() only.
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] KillReason killed_for() const noexcept { return killed_for_; }

@@ -1,10 +1,13 @@
 #include "isolation/seccomp_filter.h"
 
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <csignal>
 #include <map>
 #include <memory>
 #include <string>
@@ -27,7 +30,7 @@ SetupError policy_error(std::string subject, int os_errno = 0) {
   return {SetupStep::kPolicy, 0, os_errno, std::move(subject)};
 }
 
-std::uint32_t kernel_action(const SyscallAction& action) {
+std::uint32_t kernel_action(const SyscallAction& action, KillBy kill_by) {
   switch (action.kind) {
     case SyscallAction::Kind::kAllow:
       return SCMP_ACT_ALLOW;
@@ -36,7 +39,7 @@ std::uint32_t kernel_action(const SyscallAction& action) {
     case SyscallAction::Kind::kKillProcess:
       break;
   }
-  return SCMP_ACT_KILL_PROCESS;
+  return kill_by == KillBy::kListener ? SCMP_ACT_NOTIFY : SCMP_ACT_KILL_PROCESS;
 }
 
 scmp_compare kernel_op(ArgCondition::Op op) {
@@ -99,9 +102,9 @@ Result<int> number_of(const std::string& call, const SyscallRule& rule) {
   return number;
 }
 
-Result<void> add_rule(scmp_filter_ctx context, const SyscallRule& rule,
+Result<void> add_rule(scmp_filter_ctx context, const SyscallRule& rule, KillBy kill_by,
                       std::uint32_t default_action, std::map<int, Ruling>& rulings) {
-  const std::uint32_t action = kernel_action(rule.action);
+  const std::uint32_t action = kernel_action(rule.action, kill_by);
   for (const std::string& call : rule.calls) {
     const auto number = number_of(call, rule);
     if (!number) return number.error();
@@ -141,8 +144,8 @@ Result<BpfProgram> export_program(scmp_filter_ctx context) {
 
 }  // namespace
 
-Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile) {
-  const std::uint32_t default_action = kernel_action(profile.default_action);
+Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile, KillBy kill_by) {
+  const std::uint32_t default_action = kernel_action(profile.default_action, kill_by);
   if (profile.default_action.kind == SyscallAction::Kind::kAllow)
     return policy_error("the default action must not be allow");
   const Context context(::seccomp_init(default_action));
@@ -153,13 +156,13 @@ Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile) {
   if (r < 0) return policy_error("seccomp attributes", -r);
   std::map<int, Ruling> rulings;
   for (const SyscallRule& rule : profile.rules) {
-    if (auto added = add_rule(context.get(), rule, default_action, rulings); !added)
+    if (auto added = add_rule(context.get(), rule, kill_by, default_action, rulings); !added)
       return added.error();
   }
   return export_program(context.get());
 }
 
-Result<BpfProgram> compile_init_seccomp() {
+Result<BpfProgram> compile_init_seccomp(KillBy kill_by) {
   policies::Seccomp profile;
   profile.default_action = {SyscallAction::Kind::kKillProcess, 0};
   profile.rules = {{.name = "init",
@@ -167,6 +170,21 @@ Result<BpfProgram> compile_init_seccomp() {
                     .calls = {"exit_group", "ppoll", "read", "restart_syscall", "sendto", "wait4"},
                     .when = {},
                     .why = "watch the lifeline, reap, report, leave"}};
+  if (kill_by == KillBy::kListener) {
+    const auto only = [](std::uint32_t arg, std::vector<std::uint64_t> values) {
+      return std::vector{ArgCondition{
+          .arg = arg, .op = ArgCondition::Op::kIn, .mask = 0, .values = std::move(values)}};
+    };
+    const SyscallAction allow{SyscallAction::Kind::kAllow, 0};
+    const char* why = "hear of forbidden calls and kill who makes them";
+    profile.rules.push_back({"listen",
+                             allow,
+                             {"ioctl"},
+                             only(1, {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND}),
+                             why});
+    profile.rules.push_back({"kill", allow, {"tkill"}, only(1, {SIGKILL}), why});
+    profile.rules.push_back({"kill-in", allow, {"tgkill"}, only(2, {SIGKILL}), why});
+  }
   return compile_seccomp(profile);
 }
 

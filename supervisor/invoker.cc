@@ -90,13 +90,14 @@ asio::posix::stream_descriptor watch_fd(const asio::any_io_executor& executor, i
   return asio::posix::stream_descriptor(executor, ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
-// Until it is readable or the time has come; true if it is readable.
-asio::awaitable<bool> readable_before(asio::posix::stream_descriptor& descriptor,
-                                      Deadline deadline) {
+using asio::posix::descriptor_base;
+
+// Until it is so (wait_read: readable; wait_error: hung up) or the time has come; true if it is.
+asio::awaitable<bool> wait_before(asio::posix::stream_descriptor& descriptor,
+                                  descriptor_base::wait_type what, Deadline deadline) {
   asio::steady_timer timer(descriptor.get_executor(), deadline);
-  auto either = asio::experimental::make_parallel_group(
-      descriptor.async_wait(asio::posix::stream_descriptor::wait_read, asio::deferred),
-      timer.async_wait(asio::deferred));
+  auto either = asio::experimental::make_parallel_group(descriptor.async_wait(what, asio::deferred),
+                                                        timer.async_wait(asio::deferred));
   const auto [order, watched, timed] = co_await std::move(either).async_wait(
       asio::experimental::wait_for_one(), asio::use_awaitable);
   co_return !watched;
@@ -113,7 +114,7 @@ struct Invoker::State {
         sandbox(std::move(box)),
         channel(std::move(io)),
         stderr_channel(std::move(err)),
-        handler_ended(watch_fd(ex, sandbox.control_fd())),
+        handler_ended(watch_fd(ex, sandbox.ended_fd())),
         everything_gone(watch_fd(ex, sandbox.pidfd())),
         stderr_done(ex, steady_clock::time_point::max()),
         pause(ex),
@@ -133,7 +134,7 @@ struct Invoker::State {
   protocol::Channel channel;
   protocol::Channel stderr_channel;
   UniqueFd stderr_fd;                              // A copy of the channel's, for end_stderr().
-  asio::posix::stream_descriptor handler_ended;    // Readable: the handler has ended, or all has.
+  asio::posix::stream_descriptor handler_ended;    // Hung up: the handler has ended, or all has.
   asio::posix::stream_descriptor everything_gone;  // Readable: the init has ended, so all has.
   asio::steady_timer stderr_done;                  // Cancelled when stderr was read to its end.
   asio::steady_timer pause;  // Between two looks at a handler that is still starting.
@@ -226,10 +227,9 @@ Before Invoker::State::look_before(std::uint64_t of_call) {
 asio::awaitable<bool> Invoker::State::settled_before(Deadline limit) {
   constexpr std::chrono::microseconds kFirstPause{250};
   constexpr std::chrono::microseconds kLongestPause{5'000};
-  pollfd ended{sandbox.control_fd(), POLLIN, 0};
   for (auto patience = kFirstPause; !leftovers->settled();
        patience = std::min(patience * 2, kLongestPause)) {
-    if (cancelled || steady_clock::now() >= limit || ::poll(&ended, 1, 0) != 0) co_return false;
+    if (cancelled || steady_clock::now() >= limit || sandbox.handler_ended()) co_return false;
     pause.expires_after(patience);
     co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
   }
@@ -366,7 +366,8 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
   if (of_process || done.cause == Cause::kHandlerEnded) {
     const auto patience =
         of_process ? deadline : std::min(deadline, steady_clock::now() + kEndGrace);
-    const bool ended = co_await readable_before(state->handler_ended, patience);
+    const bool ended =
+        co_await wait_before(state->handler_ended, descriptor_base::wait_error, patience);
     if (state->cancelled) {
       done.cause = Cause::kCancelled;
     } else if (ended) {
@@ -434,7 +435,12 @@ Evidence Invoker::State::evidence(std::string detail, const isolation::ResourceU
                      .cpu_time_max_ms = limits.cpu_time_max.count()};
   evidence.detail = std::move(detail);
   evidence.killed_for = sandbox.killed_for();
-  if (exit) evidence.wait_status = exit->wait_status;
+  if (exit) {
+    evidence.wait_status = exit->wait_status;
+    evidence.forbidden = exit->forbidden;
+  }
+  if (evidence.forbidden)
+    evidence.forbidden_rule = isolation::forbidding_rule(plan->policy.seccomp, *evidence.forbidden);
   return evidence;
 }
 
@@ -456,8 +462,7 @@ void Invoker::cancel() {
 }
 
 bool Invoker::usable() {
-  pollfd ended{state_->sandbox.control_fd(), POLLIN, 0};
-  return !state_->dead && !state_->dirty && ::poll(&ended, 1, 0) == 0 &&
+  return !state_->dead && !state_->dirty && !state_->sandbox.handler_ended() &&
          !state_->channel.unsolicited();
 }
 
@@ -493,9 +498,8 @@ asio::awaitable<void> Invoker::finish() {
   state->dead = true;
   state->watch->stop();
   const auto limit = steady_clock::now() + state->plan->policy.limits.kill_timeout;
-  pollfd ended{state->sandbox.control_fd(), POLLIN, 0};
-  if (::poll(&ended, 1, 0) == 0) state->sandbox.kill(KillReason::kShutdown);
-  if (co_await readable_before(state->everything_gone, limit)) {
+  if (!state->sandbox.handler_ended()) state->sandbox.kill(KillReason::kShutdown);
+  if (co_await wait_before(state->everything_gone, descriptor_base::wait_read, limit)) {
     if (auto exit = state->sandbox.reap()) state->exit = *exit;
   }
   // The last process is gone, so stderr ends; a kill that did not complete leaves it open.

@@ -11,6 +11,7 @@
 namespace fnrun::supervisor {
 namespace {
 
+using isolation::ForbiddenCall;
 using isolation::SetupStep;
 
 constexpr int kSignalBase = 128;  // What shells add to the signal that ended a program.
@@ -28,9 +29,18 @@ Outcome limit_hit_or(const Evidence& evidence, Outcome otherwise) noexcept {
   return otherwise;
 }
 
+bool made_by(const Evidence& evidence, ForbiddenCall::By by) noexcept {
+  return evidence.forbidden && evidence.forbidden->by == by;
+}
+
+bool killed_by_sigsys(const Evidence& evidence) noexcept {
+  const std::optional<int>& status = evidence.wait_status;
+  return status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS;
+}
+
 Outcome outcome_of_end(const Evidence& evidence) noexcept {
   const std::optional<int>& status = evidence.wait_status;
-  if (status && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGSYS)
+  if (made_by(evidence, ForbiddenCall::By::kHandler) || killed_by_sigsys(evidence))
     return Outcome::kPolicyViolation;
   // Without a status it hung up on us and lives, if the kernel did not kill all of it.
   return limit_hit_or(evidence, status ? Outcome::kCrashed : Outcome::kProtocolError);
@@ -128,6 +138,32 @@ std::string describe_out_of_memory(const Evidence& evidence) {
          "; give the policy more memory, or the handler smaller work";
 }
 
+// "ptrace(0x10, …), which the policy forbids (rule 'x'; …)".
+std::string forbidden_in_words(const Evidence& evidence) {
+  const std::string& rule = evidence.forbidden_rule;
+  return evidence.forbidden->to_string() + ", which the policy forbids (" +
+         (rule.empty() ? "its default action" : "rule '" + rule + "'") +
+         "; seen by seccomp user notification)";
+}
+
+std::string describe_violation(const Evidence& evidence) {
+  if (made_by(evidence, ForbiddenCall::By::kHandler))
+    return "the handler called " + forbidden_in_words(evidence) +
+           " and was killed for it; --explain lists the rules";
+  return end_in_words(evidence) +
+         ": it made a system call that the policy forbids; only the kernel's log names it (dmesg, "
+         "audit type=1326), --explain lists the rules";
+}
+
+// The handler may have failed, or waited for ever, because a process that it made was killed.
+std::string child_in_words(const Evidence& evidence) {
+  const std::uint64_t count = evidence.forbidden->count;
+  return "; inside, " +
+         (count == 1 ? std::string("a process that the handler made was")
+                     : std::to_string(count) + " processes that the handler made were") +
+         " killed, the first for calling " + forbidden_in_words(evidence);
+}
+
 // What happened and what to do. Of the evidence only what the words need: describe() adds the rest.
 std::string sentence_for(Outcome outcome, const Evidence& evidence) {
   switch (outcome) {
@@ -156,9 +192,7 @@ std::string sentence_for(Outcome outcome, const Evidence& evidence) {
              " ms, of all its processes together), so everything in the sandbox was killed; look "
              "for an endless loop, or raise the limit";
     case Outcome::kPolicyViolation:
-      return end_in_words(evidence) +
-             ": it made a system call that the policy forbids; the kernel log names it (dmesg, "
-             "type=1326), --explain lists the rules";
+      return describe_violation(evidence);
     case Outcome::kOutputTooLarge:
       return "the answer is over limits.response_max_bytes, so nothing of it was kept; raise the "
              "limit or let the handler answer less";
@@ -220,6 +254,11 @@ Outcome decide(Cause cause, const Evidence& evidence) noexcept {
   return Outcome::kProtocolError;
 }
 
+std::string_view forbidden_source(const Evidence& evidence) noexcept {
+  if (evidence.forbidden) return "user_notification";
+  return killed_by_sigsys(evidence) ? "kernel_log" : "";
+}
+
 int exit_code(Outcome outcome, const Evidence& evidence) noexcept {
   if (outcome == Outcome::kCrashed && evidence.wait_status && WIFSIGNALED(*evidence.wait_status))
     return kSignalBase + WTERMSIG(*evidence.wait_status);
@@ -239,6 +278,8 @@ std::string_view lambda_error_type(Outcome outcome, const Evidence& evidence) no
 
 std::string describe(Outcome outcome, const Evidence& evidence) {
   std::string text = sentence_for(outcome, evidence);
+  if (outcome != Outcome::kOk && made_by(evidence, ForbiddenCall::By::kChild))
+    text += child_in_words(evidence);
   if (!evidence.detail.empty()) text += " (" + evidence.detail + ")";
   // Paths and details are as their authors made them.
   return escape_for_terminal(text);

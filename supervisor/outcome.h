@@ -118,6 +118,9 @@ struct Evidence {
   isolation::KillReason killed_for = isolation::KillReason::kNone;
   std::optional<isolation::SetupError> setup;
   LimitEvidence limits;
+  // As the kernel told it when it was made; the rule that forbids it, or "" for the default action.
+  std::optional<isolation::ForbiddenCall> forbidden;
+  std::string forbidden_rule;
   std::string detail;  // For people: what the exchange said, where it said something.
 };
 
@@ -141,10 +144,16 @@ enum class Cause : std::uint8_t {
   kOverCpuTime,  // Beyond cpu_time_max_ms, and killed for it.
 };
 
-// Pure. Of the evidence the wait status (for kHandlerEnded and kIo), the step (for kSetup) and the
-// limits count. A deadline stays a deadline, whatever signal the handler then died of; but where no
-// answer came and a limit had been hit before, the limit is the cause: a fork bomb has no answer.
+// Pure. Of the evidence the wait status and the handler's own forbidden call (for kHandlerEnded and
+// kIo), the step (for kSetup) and the limits count. A deadline stays a deadline, whatever signal
+// the handler then died of; but where no answer came and a limit had been hit before, the limit is
+// the cause: a fork bomb has no answer.
 [[nodiscard]] Outcome decide(Cause cause, const Evidence& evidence) noexcept;
+
+// By what a forbidden call of the handler, or of a process that it made, is known: "" if there was
+// none, "user_notification" (then evidence.forbidden tells it), or "kernel_log": it died of the
+// filter's SIGSYS, and which call it was only the kernel's own record says (audit type 1326).
+[[nodiscard]] std::string_view forbidden_source(const Evidence& evidence) noexcept;
 
 // The command's exit code: 128+n for a crash by signal n; 127 and 126 for a handler that is not
 // there or cannot be executed; the table's otherwise.

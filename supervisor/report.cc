@@ -59,12 +59,41 @@ Json limits_of(const LimitEvidence& limits) {
           {"cpu_time_max_ms", limits.cpu_time_max_ms}};
 }
 
+// Its numbers, where it is known which one it was.
+Json forbidden_of(const Evidence& evidence) {
+  const std::string_view source = forbidden_source(evidence);
+  if (source.empty()) return nullptr;
+  Json json = {{"name", nullptr},
+               {"number", nullptr},
+               {"arch", nullptr},
+               {"args", nullptr},
+               {"instruction_pointer", nullptr},
+               {"by", "handler"},
+               {"rule", nullptr},
+               {"count", nullptr},
+               {"source", source}};
+  if (!evidence.forbidden) return json;
+  const isolation::ForbiddenCall& call = *evidence.forbidden;
+  Json args = Json::array();
+  for (const std::uint64_t arg : call.args) args.push_back(isolation::hexadecimal(arg));
+  json["name"] = call.name();
+  json["number"] = call.number;
+  json["arch"] = call.arch_name();
+  json["args"] = std::move(args);
+  json["instruction_pointer"] = isolation::hexadecimal(call.instruction_pointer);
+  if (call.by == isolation::ForbiddenCall::By::kChild) json["by"] = "child";
+  json["rule"] = evidence.forbidden_rule;
+  json["count"] = call.count;
+  return json;
+}
+
 Json evidence_of(const Evidence& evidence) {
   const bool killed = evidence.killed_for != isolation::KillReason::kNone;
   return {{"wait_status", wait_status_of(evidence.wait_status)},
           {"killed_for", killed ? Json(isolation::name_of(evidence.killed_for)) : Json(nullptr)},
           {"setup", setup_of(evidence.setup)},
           {"limits", limits_of(evidence.limits)},
+          {"forbidden_call", forbidden_of(evidence)},
           {"detail", evidence.detail}};
 }
 

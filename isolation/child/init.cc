@@ -1,10 +1,10 @@
 // PID 1 of every sandbox: a static program of a few kilobytes without libc.
 //
 // It receives the plan over descriptor 3, builds the sandbox around itself (setup.h), starts the
-// handler, and then stays: it reaps what the handler leaves behind, reports the handler's end, and
-// watches the lifeline. When it exits, for whatever reason, the kernel kills every process of the
-// PID namespace. It is non-dumpable, so no process inside can trace it or read its memory, and runs
-// under a seccomp filter of its own.
+// handler, and then stays: it reaps what the handler leaves behind, ends who makes a forbidden
+// system call, reports the handler's end, and watches the lifeline. When it exits, for whatever
+// reason, the kernel kills every process of the PID namespace. It is non-dumpable, so no process
+// inside can trace it or read its memory, and runs under a seccomp filter of its own.
 #include <asm/unistd.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -47,10 +47,6 @@ constexpr int kPollIn = 1;
   for (;;) raw_syscall(__NR_exit_group, code);
 }
 
-void send_report(const Report& report) noexcept {
-  raw_syscall(__NR_sendto, kControlFd, as_arg(&report), sizeof report, kMsgNoSignal, 0, 0);
-}
-
 // The first thing that the init does with what it inherited: nothing of it stays but the socket.
 void close_everything_inherited() noexcept {
   check(raw_syscall(__NR_close_range, 0, kControlFd - 1, 0), SetupStep::kReceivePlan, 0);
@@ -87,6 +83,7 @@ Received receive_plan() noexcept {
 }
 
 [[noreturn]] void report_exit(long status, const Rusage& used) noexcept {
+  tell_forbidden_counts();
   Report report{};
   report.kind = ReportKind::kExited;
   report.wait_status = std::int32_t(status);
@@ -114,18 +111,27 @@ bool reap(int handler) noexcept {
   return true;
 }
 
-[[noreturn]] void watch(int handler, int signal_fd) noexcept {
+[[noreturn]] void watch(Spawned handler, int signal_fd) noexcept {
   static char signals[1024];
   bool more = false;
   for (;;) {
-    PollFd fds[2] = {{kControlFd, kPollIn, 0}, {signal_fd, kPollIn, 0}};
+    // The kernel passes over a descriptor of -1.
+    PollFd fds[3] = {
+        {kControlFd, kPollIn, 0}, {signal_fd, kPollIn, 0}, {handler.listener, kPollIn, 0}};
     const std::int64_t at_once[2] = {0, 0};  // struct timespec
-    raw_syscall(__NR_ppoll, as_arg(fds), 2, more ? as_arg(at_once) : 0, 0, 8);
+    raw_syscall(__NR_ppoll, as_arg(fds), 3, more ? as_arg(at_once) : 0, 0, 8);
     // The lifeline first, each time. Nothing is ever sent to us after the plan, so readable means
     // hung up; anything else is no reason to go on.
     if (fds[0].revents != 0) leave(125);
     if (fds[1].revents != 0) raw_syscall(__NR_read, signal_fd, as_arg(signals), sizeof signals);
-    more = reap(handler);
+    // One a round: asking again before another poll could wait for ever. Before the reaping: who
+    // ended by this is told of first.
+    if ((fds[2].revents & kPollIn) != 0) {
+      end_forbidden_caller(handler);
+    } else if (fds[2].revents != 0) {
+      handler.listener = -1;  // Hung up: nobody is left under the filter.
+    }
+    more = reap(handler.pid);
   }
 }
 
@@ -151,7 +157,7 @@ bool reap(int handler) noexcept {
   const long signal_fd = check(raw_syscall(__NR_signalfd4, -1, as_arg(&only_sigchld), 8,
                                            /*SFD_CLOEXEC|SFD_NONBLOCK=*/02004000),
                                SetupStep::kSignals, 65);
-  const int handler = spawn_handler(received, ruleset_fd);
+  const Spawned handler = spawn_handler(received, ruleset_fd);
 
   // The handler's stdio must reach end of file when the handler is gone, not when we are.
   raw_syscall(__NR_close_range, 0, 2, 0);
@@ -168,6 +174,11 @@ bool reap(int handler) noexcept {
 }
 
 }  // namespace
+
+void send_report(const Report& report, std::uint64_t flags) noexcept {
+  raw_syscall(__NR_sendto, kControlFd, as_arg(&report), sizeof report, long(kMsgNoSignal | flags),
+              0, 0);
+}
 
 void fail(SetupStep step, unsigned index, long result) noexcept {
   Report report{};

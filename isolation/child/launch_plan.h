@@ -88,6 +88,7 @@ struct LaunchPlan {
   std::uint64_t landlock_attr_size;  // What this kernel's ABI expects.
   Array landlock_rules;              // LandlockRule[]
   Array seccomp;                     // sock_filter[]: the handler's
+  std::uint64_t seccomp_flags;       // SECCOMP_FILTER_FLAG_*: with a listener for the init, or 0.
   Array init_seccomp;                // sock_filter[]: the init's own, loaded once the handler runs
 #ifdef FNRUN_TEST_SWITCHES
   std::uint32_t switched_off;  // TestSwitch bits.
@@ -118,9 +119,21 @@ constexpr bool is_on([[maybe_unused]] const LaunchPlan& plan,
 #endif
 }
 
-enum class ReportKind : std::uint32_t { kStarted = 1, kFailed = 2, kExited = 3 };
+enum class ReportKind : std::uint32_t { kStarted = 1, kFailed = 2, kExited = 3, kForbidden = 4 };
 
-// One datagram from the init. kFailed fills step, index and os_errno; kExited the rest.
+enum class MadeBy : std::uint32_t { kHandler = 1, kChild = 2 };
+
+// A system call that the policy forbids, as the kernel told it. Whose pointers the arguments are is
+// never looked at: their memory is the caller's to change.
+struct SeenCall {
+  std::int32_t number;
+  std::uint32_t arch;  // AUDIT_ARCH_*
+  std::uint64_t instruction_pointer;
+  std::uint64_t args[6];
+};
+
+// One datagram from the init. kFailed fills step, index and os_errno; kForbidden the last three;
+// kExited the rest.
 struct Report {
   ReportKind kind;
   SetupStep step;
@@ -132,7 +145,10 @@ struct Report {
   std::int64_t max_rss_kib;
   std::int64_t voluntary_switches;
   std::int64_t involuntary_switches;
+  MadeBy made_by;
+  std::uint32_t count;  // Of such calls so far, by the handler or by others; `call` is the first.
+  SeenCall call;
 };
-static_assert(sizeof(Report) == 56, "one datagram; both sides are built together");
+static_assert(sizeof(Report) == 128, "one datagram; both sides are built together");
 
 }  // namespace fnrun::child

@@ -44,8 +44,18 @@ void give_up_privilege(const Received& received) noexcept;
 // process.
 [[nodiscard]] int build_landlock_ruleset(const Received& received) noexcept;
 
-// Starts the handler's process; returns its pid once execve(2) has succeeded. Closes `ruleset_fd`.
-[[nodiscard]] int spawn_handler(const Received& received, int ruleset_fd) noexcept;
+struct Spawned {
+  int pid;
+  int listener;  // Of the handler's filter, if the plan asks for one; else -1.
+};
+// Starts the handler's process; returns once its execve(2) has succeeded. Closes `ruleset_fd`.
+[[nodiscard]] Spawned spawn_handler(const Received& received, int ruleset_fd) noexcept;
+
+void send_report(const Report& report, std::uint64_t flags = 0) noexcept;
+
+// See forbidden.cc.
+void end_forbidden_caller(const Spawned& handler) noexcept;
+void tell_forbidden_counts() noexcept;
 
 // The janitor role of the same program; see janitor.cc.
 [[noreturn]] void run_janitor(const char* tree_name) noexcept;

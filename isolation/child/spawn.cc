@@ -1,9 +1,15 @@
 // The handler's process, from its fork to its execve(2).
 //
-// The init forks itself: it is a few pages small, so this costs what vfork would and shares
-// nothing. The child says how it fared through one shared page; CLONE_VFORK keeps the init waiting
+// The init forks itself: it is a few pages small, so this costs what vfork would and shares no
+// memory. The child says how it fared through one shared page; CLONE_VFORK keeps the init waiting
 // until the child has executed the handler or is gone, so the page is final when the init reads it.
+//
+// The table of descriptors is shared (CLONE_FILES): a filter's listener appears in the task that
+// loads the filter, and is for the init. execve(2) gives the handler a table of its own before it
+// closes what is close-on-exec, and before the init goes on: from then on neither touches the
+// other's.
 #include <asm/unistd.h>
+#include <linux/close_range.h>
 #include <linux/mman.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -15,9 +21,11 @@
 namespace fnrun::child {
 namespace {
 
-struct Failure {
+// The shared page.
+struct LastWord {
   volatile SetupStep step;
   volatile std::int32_t result;
+  volatile std::int32_t listener;
 };
 
 // Filled by the init before the fork: nothing is computed in the child.
@@ -30,61 +38,69 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
   pointers[texts.count] = nullptr;
 }
 
-[[noreturn]] void give_up(Failure& failure, SetupStep step, long result) noexcept {
-  failure.result = std::int32_t(result);
-  failure.step = step;
+[[noreturn]] void give_up(LastWord& word, SetupStep step, long result) noexcept {
+  word.result = std::int32_t(result);
+  word.step = step;
   for (;;) raw_syscall(__NR_exit_group, 125);
 }
 
 [[noreturn]] void become_handler(const Received& received, int ruleset_fd,
-                                 Failure& failure) noexcept {
+                                 LastWord& word) noexcept {
   const LaunchPlan& plan = *received.plan;
   if (ruleset_fd >= 0) {
     if (const long r = raw_syscall(__NR_landlock_restrict_self, ruleset_fd, 0); r < 0)
-      give_up(failure, SetupStep::kLandlockRestrict, r);
+      give_up(word, SetupStep::kLandlockRestrict, r);
   }
-  // The control socket and the ruleset go; 0, 1 and 2 are all that the handler has.
+  // At the execve the control socket and the ruleset go; 0, 1 and 2 are all that the handler has.
+  // Not now: the table is the init's as well.
   if (is_on(plan, kSwitchCloseFds)) {
-    if (const long r = raw_syscall(__NR_close_range, kControlFd, ~0U, 0); r < 0)
-      give_up(failure, SetupStep::kStdio, r);
+    if (const long r = raw_syscall(__NR_close_range, kControlFd, ~0U, CLOSE_RANGE_CLOEXEC); r < 0)
+      give_up(word, SetupStep::kStdio, r);
   }
   const std::uint64_t no_signals = 0;
   if (const long r = raw_syscall(__NR_rt_sigprocmask, /*SIG_SETMASK=*/2, as_arg(&no_signals), 0, 8);
       r < 0)
-    give_up(failure, SetupStep::kSignals, r);
+    give_up(word, SetupStep::kSignals, r);
   // Last: from here the policy governs us too. It must admit execve; exit_group is our own need
-  // when that fails, and a policy without it only turns the failure into a kill.
+  // when that fails. Without it the failure is a kill by the kernel: such a plan has no listener,
+  // because the init, which would have to answer, waits for us.
   const SockFprog program{static_cast<unsigned short>(plan.seccomp.count),
                           received.array<char>(plan.seccomp)};
   if (is_on(plan, kSwitchSeccomp)) {
-    if (const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program));
-        r < 0)
-      give_up(failure, SetupStep::kSeccomp, r);
+    const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, long(plan.seccomp_flags),
+                               as_arg(&program));
+    if (r < 0) give_up(word, SetupStep::kSeccomp, r);
+    // Close-on-exec, as the kernel makes it.
+    if ((plan.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0)
+      word.listener = std::int32_t(r);
   }
-  failure.step = SetupStep::kNone;
+  word.step = SetupStep::kNone;
   const long r = raw_syscall(__NR_execve, as_arg(received.text(plan.handler)),
                              as_arg(argv_pointers), as_arg(envp_pointers));
-  give_up(failure, SetupStep::kExec, r);
+  give_up(word, SetupStep::kExec, r);
 }
 
 }  // namespace
 
-int spawn_handler(const Received& received, int ruleset_fd) noexcept {
+Spawned spawn_handler(const Received& received, int ruleset_fd) noexcept {
   point_at(received, received.plan->argv, argv_pointers);
   point_at(received, received.plan->envp, envp_pointers);
   const long page = check(
       raw_syscall(__NR_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
       SetupStep::kSpawn, 0);
-  auto& failure = *reinterpret_cast<Failure*>(page);
+  auto& word = *reinterpret_cast<LastWord*>(page);
   // What stands there if the child is killed before it could say anything.
-  failure.step = SetupStep::kKilledBeforeExec;
-  const long pid = check(raw_syscall(__NR_clone, long(CLONE_VFORK | kSigChld), 0, 0, 0, 0),
-                         SetupStep::kSpawn, 1);
-  if (pid == 0) become_handler(received, ruleset_fd, failure);
-  if (failure.step != SetupStep::kNone) fail(failure.step, 0, failure.result);
+  word.step = SetupStep::kKilledBeforeExec;
+  word.listener = -1;
+  const long pid =
+      check(raw_syscall(__NR_clone, long(CLONE_VFORK | CLONE_FILES | kSigChld), 0, 0, 0, 0),
+            SetupStep::kSpawn, 1);
+  if (pid == 0) become_handler(received, ruleset_fd, word);
+  if (word.step != SetupStep::kNone) fail(word.step, 0, word.result);
+  const Spawned spawned{int(pid), word.listener};
   raw_syscall(__NR_munmap, page, 4096);
   if (ruleset_fd >= 0) raw_syscall(__NR_close, ruleset_fd);
-  return int(pid);
+  return spawned;
 }
 
 }  // namespace fnrun::child

@@ -79,7 +79,7 @@ TEST_F(Sandbox, StdoutEndsWithTheHandlerAndNotWithTheInit) {
   Running running = launch(plan(actor({"exit", "0"})));
   // End of file arrives though nobody has reaped, and the lifeline is still held.
   EXPECT_EQ(read_to_end(running.ends.from_stdout.get()), "");
-  ASSERT_TRUE(wait_readable(running.sandbox.control_fd()));
+  ASSERT_TRUE(wait_readable(running.sandbox.ended_fd()));
   ASSERT_TRUE(wait_readable(running.sandbox.pidfd()));
   EXPECT_TRUE(running.sandbox.reap());
 }
@@ -128,11 +128,11 @@ TEST_F(Sandbox, ClosingTheLifelineEndsTheSandbox) {
   Running running = launch(plan(actor({"tree"})));
   ASSERT_EQ(hear(running, 6), "sigod.");
   // As the kernel does when the supervisor dies: the other end of the init's socket goes.
-  ::close(::dup(running.sandbox.control_fd()));  // Closing a copy is not hanging up: the control.
+  ::close(::dup(running.sandbox.ended_fd()));  // Closing a copy is not hanging up: the control.
   EXPECT_FALSE(wait_readable(running.sandbox.pidfd(), 0));
   const isolation::UniqueFd empty(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  ASSERT_EQ(::dup3(empty.get(), running.sandbox.control_fd(), O_CLOEXEC),
-            running.sandbox.control_fd());
+  ASSERT_EQ(::dup3(empty.get(), running.sandbox.ended_fd(), O_CLOEXEC),
+            running.sandbox.ended_fd());
   EXPECT_TRUE(wait_readable(running.sandbox.pidfd()));
   EXPECT_EQ(running.sandbox.killed_for(), KillReason::kNone);
   EXPECT_TRUE(running.sandbox.reap());

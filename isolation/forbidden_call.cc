@@ -1,0 +1,84 @@
+#include "isolation/forbidden_call.h"
+
+#include <linux/audit.h>
+#include <seccomp.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <memory>
+
+namespace fnrun::isolation {
+namespace {
+
+using policies::ArgCondition;
+
+bool holds(const ArgCondition& condition, const ForbiddenCall& call) {
+  if (condition.arg >= call.args.size() || condition.values.empty()) return false;
+  const std::uint64_t arg = call.args[condition.arg];
+  const std::uint64_t value = condition.values.front();
+  switch (condition.op) {
+    case ArgCondition::Op::kEqual:
+      return arg == value;
+    case ArgCondition::Op::kNotEqual:
+      return arg != value;
+    case ArgCondition::Op::kLess:
+      return arg < value;
+    case ArgCondition::Op::kLessEqual:
+      return arg <= value;
+    case ArgCondition::Op::kGreater:
+      return arg > value;
+    case ArgCondition::Op::kGreaterEqual:
+      return arg >= value;
+    case ArgCondition::Op::kMaskedEqual:
+      return (arg & condition.mask) == value;
+    case ArgCondition::Op::kIn:
+      return std::find(condition.values.begin(), condition.values.end(), arg) !=
+             condition.values.end();
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string hexadecimal(std::uint64_t value) {
+  std::array<char, 16> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+  return "0x" + std::string(digits.data(), end);
+}
+
+std::string ForbiddenCall::name() const {
+  if (arch == AUDIT_ARCH_X86_64) {
+    const std::unique_ptr<char, decltype(&std::free)> known(
+        ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, number), &std::free);
+    if (known) return known.get();
+  }
+  return "syscall " + std::to_string(number);
+}
+
+std::string ForbiddenCall::arch_name() const {
+  return arch == AUDIT_ARCH_X86_64 ? "x86_64" : hexadecimal(arch);
+}
+
+std::string ForbiddenCall::to_string() const {
+  std::string text = name() + "(";
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    if (i != 0) text += ", ";
+    text += hexadecimal(args[i]);
+  }
+  return text + ")";
+}
+
+std::string forbidding_rule(const policies::Seccomp& profile, const ForbiddenCall& call) {
+  const std::string name = call.name();
+  for (const auto& rule : profile.rules) {
+    const bool names_it = std::find(rule.calls.begin(), rule.calls.end(), name) != rule.calls.end();
+    if (rule.action.kind == policies::SyscallAction::Kind::kKillProcess && names_it &&
+        std::all_of(rule.when.begin(), rule.when.end(),
+                    [&](const ArgCondition& condition) { return holds(condition, call); }))
+      return rule.name;
+  }
+  return "";
+}
+
+}  // namespace fnrun::isolation
