@@ -115,6 +115,13 @@ TEST_F(Ends, ForbiddenCallIs159) {
     EXPECT_EQ(ran.code, 128 + SIGSYS) << call;
     EXPECT_EQ(ran.out, "") << call;
     EXPECT_EQ(reports().back()["outcome"], "policy_violation") << call;
+    // A foreign architecture's is the kernel's to kill for, whatever the host.
+    const auto& told = reports().back()["evidence"]["forbidden_call"];
+    if (told["source"] == "user_notification") {
+      EXPECT_EQ(told["name"], call);
+    } else {
+      EXPECT_EQ(told["source"], "kernel_log") << call;
+    }
   }
   // The other side: without such a call the same program answers.
   EXPECT_EQ(hostile({"forbidden_call", "none"}).out, "the call came back");

@@ -3,8 +3,10 @@
 // Static, frames by hand: nothing of ours stands between the verb and the wire. What a verb wants a
 // test to wait for it says on stderr. Those that answer or crash by event are in count_calls().
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -147,6 +149,18 @@ void early_reply(const char* file) {
 void forbidden_call(const std::string& which) {
   if (which == "ptrace") ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
   if (which == "unshare") syscall(SYS_unshare, 0x10000000);
+  if (which == "mount") mount("none", "/tmp", "tmpfs", MS_NOSUID, "size=1m");
+  if (which == "9999") syscall(9999, 1, 2, 3, 4, 5, ~0UL);
+  if (which == "in_child" || which == "in_child_and_hang") {
+    if (fork() == 0) {
+      forbidden_call("ptrace");
+      _exit(0);
+    }
+    int status = 0;
+    wait(&status);
+    if (which == "in_child_and_hang") pause_for_ever();
+    _exit(WIFSIGNALED(status) ? 3 : 4);
+  }
   if (which == "int80") {
     int got = 20;  // getpid of the 32-bit table.
     asm volatile("int $0x80" : "+a"(got) : : "memory");

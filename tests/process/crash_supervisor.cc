@@ -27,22 +27,28 @@ namespace test = fnrun::test;
   std::exit(1);
 }
 
-[[noreturn]] void launch_for_ever(const std::string& marker, const std::string& lock_file) {
+// `watched`: there will be a listener above, and then a sandbox cannot have one.
+isolation::Plan plan_for(const std::string& marker, bool watched) {
   const policies::Policy policy = test::shipped_policy("compat");  // setsid() is allowed.
-  const auto host = isolation::probe_host();
+  auto host = isolation::probe_host();
   if (!host) give_up(host.error());
+  if (watched) host->seccomp_listener = false;
   const auto handler =
       isolation::find_handler({test::handlers_dir() + "/actor", "flee", marker}, policy, "", *host);
   if (!handler) give_up(handler.error());
-  const auto plan = isolation::compile(policy, *host, *handler);
+  auto plan = isolation::compile(policy, *host, *handler);
   if (!plan) give_up(plan.error());
-  auto launcher = isolation::Launcher::make(*host, {.uid_lock_file = lock_file});
+  return std::move(*plan);
+}
+
+[[noreturn]] void launch_for_ever(const isolation::Plan& plan, const std::string& lock_file) {
+  auto launcher = isolation::Launcher::make(plan.host, {.uid_lock_file = lock_file});
   if (!launcher) give_up(launcher.error());
   (void)!::write(1, "r", 1);  // Ready: the killer's clock starts.
   std::deque<isolation::Sandbox> alive;
   for (;;) {
     test::Pipes pipes;
-    auto sandbox = launcher->launch(*plan, std::move(pipes.theirs));
+    auto sandbox = launcher->launch(plan, std::move(pipes.theirs));
     if (!sandbox) give_up(sandbox.error());
     alive.push_back(std::move(*sandbox));
     if (alive.size() > 3) alive.pop_front();
@@ -53,6 +59,8 @@ namespace test = fnrun::test;
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
+  // Probing and compiling load filters of their own, or ask about them: that is before any launch.
+  const isolation::Plan plan = plan_for(argv[1], argc > 3);
   if (argc > 3) {
     // The filter is this thread's and its children's; another, which is older, waits for the call
     // and kills us all.
@@ -62,5 +70,5 @@ int main(int argc, char** argv) {
     }).detach();
     listener.set_value(test::hold_calls({.number = std::atol(argv[3])}).release());
   }
-  launch_for_ever(argv[1], argv[2]);
+  launch_for_ever(plan, argv[2]);
 }

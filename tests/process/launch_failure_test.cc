@@ -217,7 +217,7 @@ const Refusal kRefusals[] = {
      Refusal::Needs::kLandlock},
     {"Signalfd", {SYS_signalfd4}, SetupStep::kSignals, 65},
     {"SharedPage", {SYS_mmap, {{3, 0x21}}}, SetupStep::kSpawn, 0},
-    {"ForkHandler", {SYS_clone, {{0, CLONE_VFORK | SIGCHLD}}}, SetupStep::kSpawn, 1},
+    {"ForkHandler", {SYS_clone, {{0, CLONE_VFORK | CLONE_FILES | SIGCHLD}}}, SetupStep::kSpawn, 1},
     // In the handler's process.
     {"LandlockRestrict",
      {SYS_landlock_restrict_self},

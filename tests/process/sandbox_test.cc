@@ -131,8 +131,7 @@ TEST_F(Sandbox, ClosingTheLifelineEndsTheSandbox) {
   ::close(::dup(running.sandbox.ended_fd()));  // Closing a copy is not hanging up: the control.
   EXPECT_FALSE(wait_readable(running.sandbox.pidfd(), 0));
   const isolation::UniqueFd empty(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  ASSERT_EQ(::dup3(empty.get(), running.sandbox.ended_fd(), O_CLOEXEC),
-            running.sandbox.ended_fd());
+  ASSERT_EQ(::dup3(empty.get(), running.sandbox.ended_fd(), O_CLOEXEC), running.sandbox.ended_fd());
   EXPECT_TRUE(wait_readable(running.sandbox.pidfd()));
   EXPECT_EQ(running.sandbox.killed_for(), KillReason::kNone);
   EXPECT_TRUE(running.sandbox.reap());

@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -381,6 +382,120 @@ void stay(char**) {
   }
 }
 
+void perform(char** words);
+
+std::string end_of(pid_t child) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFSIGNALED(status) ? std::string("signal ") + sigabbrev_np(WTERMSIG(status))
+                             : "exit " + std::to_string(WEXITSTATUS(status));
+}
+
+// The rest of the words in another thread, process or state.
+void in_child(char** words) {
+  const pid_t child = fork();
+  if (child < 0) _exit(97);
+  if (child == 0) perform(words), _exit(0);
+  say("child " + end_of(child));
+}
+
+// Both in one memory, the parent waiting until the child is gone.
+void in_vfork_child(char** words) {
+  const pid_t child = vfork();
+  if (child < 0) _exit(97);
+  if (child == 0) perform(words), _exit(0);
+  say("child " + end_of(child));
+}
+
+// Nobody waits for it but the init; here it shows by its end of a pipe.
+void in_grandchild(char** words) {
+  int held[2];
+  if (pipe(held) != 0) _exit(98);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (fork() == 0) perform(words);
+    _exit(0);
+  }
+  close(held[1]);
+  const std::string middle = end_of(child);
+  while (read(held[0], buffer, 1) > 0) {
+  }
+  say("child " + middle + ", grandchild gone");
+}
+
+void* perform_in_thread(void* words) {
+  perform(static_cast<char**>(words));
+  return nullptr;
+}
+void in_thread(char** words) {
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, perform_in_thread, words) != 0) _exit(96);
+  pthread_join(thread, nullptr);
+}
+// The process goes on without its first thread, which is a zombie with the process's pid.
+void in_last_thread(char** words) {
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, perform_in_thread, words) != 0) _exit(96);
+  for (;;) raw_syscall(__NR_exit, 0);
+}
+
+void* perform_behind_gate(void* words) {
+  wait_at_gate(nullptr);
+  return perform_in_thread(words);
+}
+// All at once.
+void in_threads(char** args) {
+  const long count = argument(args[0]);
+  if (pipe(thread_gate) != 0) _exit(98);
+  pthread_attr_t small;
+  pthread_attr_init(&small);
+  pthread_attr_setstacksize(&small, 131072);
+  std::vector<pthread_t> threads(static_cast<std::size_t>(count));
+  for (pthread_t& thread : threads)
+    if (pthread_create(&thread, &small, perform_behind_gate, args + 1) != 0) _exit(96);
+  close(thread_gate[1]);
+  for (const pthread_t thread : threads) pthread_join(thread, nullptr);
+}
+
+void hearing_no_signal(char** words) {
+  for (int signal = 1; signal <= 64; ++signal) ::signal(signal, SIG_IGN);
+  const unsigned long all = ~0UL;
+  raw_syscall(__NR_rt_sigprocmask, /*SIG_SETMASK=*/2, as_arg(&all), 0, 8);
+  perform(words);
+}
+
+// A signal every 20 us interrupts whatever waits; the call is made until it says something else.
+void interrupted(char** args) {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  sigaction(SIGALRM, &action, nullptr);
+  const itimerval often{{0, 20}, {0, 20}};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  long result;
+  do {
+    result = raw_syscall(argument(args[0]));
+  } while (result == -EINTR);
+  say(word(result));
+}
+
+// Children that make a call and are killed by us at the same time.
+void racing(char** args) {
+  const long count = argument(args[0]), number = argument(args[1]);
+  for (long i = 0; i < count; ++i) {
+    const pid_t child = fork();
+    if (child < 0) _exit(97);
+    if (child == 0) {
+      raw_syscall(number);
+      say("the call came back");
+      _exit(0);
+    }
+    kill(child, SIGKILL);
+    if (end_of(child) != "signal KILL") say("a child lives");
+  }
+  say("ok " + std::to_string(count));
+}
+
 struct Verb {
   const char* name;
   int arguments;  // At least.
@@ -410,15 +525,31 @@ const Verb kVerbs[] = {
     {"connect-abstract", 1, connect_abstract},  // NAME
     {"interfaces", 0, interfaces},
     {"stay", 0, stay},
+    {"interrupted", 1, interrupted},        // NUMBER
+    {"racing", 2, racing},                  // COUNT NUMBER
+    {"in-child", 1, in_child},              // VERB [ARGS…], as the following
+    {"in-vfork-child", 1, in_vfork_child},  //
+    {"in-grandchild", 1, in_grandchild},    //
+    {"in-thread", 1, in_thread},            //
+    {"in-last-thread", 1, in_last_thread},  //
+    {"in-threads", 2, in_threads},          // COUNT VERB [ARGS…]
+    {"hearing-no-signal", 1, hearing_no_signal},
 };
+
+void perform(char** words) {
+  int count = 0;
+  while (words[count] != nullptr) ++count;
+  for (const Verb& verb : kVerbs)
+    if (count >= 1 + verb.arguments && strcmp(words[0], verb.name) == 0)
+      return verb.attempt(words + 1);
+  say("no such attempt");
+  _exit(64);
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc >= 2 && strcmp(argv[1], "environment") == 0) return say_lines(environ), 0;
-  for (const Verb& verb : kVerbs)
-    if (argc >= 2 + verb.arguments && strcmp(argv[1], verb.name) == 0)
-      return verb.attempt(argv + 2), 0;
-  say("no such attempt");
-  return 64;
+  if (argc < 2) return 64;
+  if (strcmp(argv[1], "environment") == 0) return say_lines(environ), 0;
+  perform(argv + 1);
 }

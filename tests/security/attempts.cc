@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -80,7 +81,12 @@ std::string outside(const Words& words, const Outside& how) {
 
 std::string verdict(const Ran& ran) {
   if (!ran.exit.wait_status) return "the sandbox was killed";
-  return in_words(ran.out, *ran.exit.wait_status);
+  const int status = *ran.exit.wait_status;
+  const auto& call = ran.exit.forbidden;
+  if (call && call->by == isolation::ForbiddenCall::By::kHandler && WIFSIGNALED(status) &&
+      WTERMSIG(status) == SIGKILL)
+    return "forbidden " + call->name();
+  return in_words(ran.out, status);
 }
 
 Words split(const std::string& text, char at) {

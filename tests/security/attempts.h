@@ -21,7 +21,8 @@ struct Outside {
 
 using Words = std::vector<std::string>;
 
-// What the attempt said, without the last newline; "signal SYS" if it was killed.
+// What the attempt said, without the last newline; "signal SYS" if it was killed; "forbidden
+// ptrace" if that was for this call.
 [[nodiscard]] std::string outside(const Words& attempt, const Outside& how = {});
 [[nodiscard]] std::string verdict(const Ran& ran);
 [[nodiscard]] Words attempt(Words words);
@@ -39,6 +40,10 @@ class Attempts : public SandboxTest {
   // build lies in the host's /tmp; else nothing.
   [[nodiscard]] static std::string held_by_tmp();
   [[nodiscard]] std::string inside(const Words& words) { return verdict(run(attempt(words))); }
+  // What verdict() says of a handler that was killed for this call.
+  [[nodiscard]] std::string killed_for(const std::string& name) const {
+    return host.seccomp_listener ? "forbidden " + name : "signal SYS";
+  }
   // An attempt that stays, and the pid, seen from here, of its process; the init's is
   // sandbox.pid().
   struct Staying {

@@ -32,6 +32,7 @@ Host whole_host() {
   host.landlock_abi = 7;
   host.time_namespace = true;
   host.last_capability = 40;
+  host.seccomp_listener = true;
   host.cgroup.dir = "/sys/fs/cgroup";
   return host;
 }
@@ -75,6 +76,35 @@ TEST_F(Compile, AWholeHostHasEveryLayerAndNothingDegraded) {
         "seccomp"})
     EXPECT_THAT(plan.layers, testing::Contains(layer));
   EXPECT_EQ(plan.layers.back(), "seccomp");  // In the order of setting up.
+}
+
+TEST_F(Compile, ForbiddenCallsAreToldOfWhereTheHostAndThePolicyLet) {
+  const Plan plan = compiled().value();
+  EXPECT_EQ(plan.forbidden_calls, KillBy::kListener);
+  EXPECT_THAT(plan.explain(), HasSubstr("reported with name and arguments"));
+  const auto expect_deaf = [&](const std::string& because) {
+    const Plan deaf = compiled().value();
+    EXPECT_EQ(deaf.forbidden_calls, KillBy::kKernel);
+    ASSERT_TRUE(deaf.degraded.contains("forbidden_calls"));
+    EXPECT_THAT(deaf.degraded.at("forbidden_calls"), HasSubstr(because));
+    EXPECT_THAT(deaf.explain(), testing::Not(HasSubstr("reported with name")));
+    EXPECT_THAT(deaf.layers, testing::Contains("seccomp"));
+  };
+  host.seccomp_listener = false;
+  expect_deaf("not to be had here");
+  host.seccomp_listener = true;
+  // A conditional rule, too, could stop it.
+  policies::SyscallRule leave{"leave",
+                              {policies::SyscallAction::Kind::kAllow, 0},
+                              {"exit_group"},
+                              {{.arg = 0, .values = {0}}},
+                              "of the test"};
+  for (auto& rule : policy.seccomp.rules) std::erase(rule.calls, std::string("exit_group"));
+  expect_deaf("exit_group");
+  policy.seccomp.rules.push_back(leave);
+  expect_deaf("exit_group");
+  policy.seccomp.rules.back().when.clear();
+  EXPECT_EQ(compiled().value().forbidden_calls, KillBy::kListener);
 }
 
 TEST_F(Compile, ARequiredLayerThatIsMissingIsRefusedNamingLayerAndCause) {

@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 
 #include <array>
 #include <map>
@@ -18,16 +19,17 @@
 namespace fnrun::test {
 namespace {
 
+using isolation::KillBy;
 using policies::ArgCondition;
 using policies::SyscallAction;
 using Args = std::array<std::uint64_t, 6>;
 constexpr int kLastCall = 600;  // Beyond every number that Linux has given out.
 
-std::uint32_t verdict_of(const SyscallAction& action) {
+std::uint32_t verdict_of(const SyscallAction& action, KillBy kill_by = KillBy::kKernel) {
   if (action.kind == SyscallAction::Kind::kAllow) return SECCOMP_RET_ALLOW;
   if (action.kind == SyscallAction::Kind::kErrno)
     return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(action.os_errno);
-  return SECCOMP_RET_KILL_PROCESS;
+  return kill_by == KillBy::kListener ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_KILL_PROCESS;
 }
 
 bool holds(const ArgCondition& condition, const Args& args) {
@@ -59,7 +61,7 @@ bool holds(const ArgCondition& condition, const Args& args) {
 // The policy model, naively: number -> its rules.
 class Model {
  public:
-  explicit Model(const policies::Seccomp& profile) : profile_(profile) {
+  Model(const policies::Seccomp& profile, KillBy kill_by) : profile_(profile), kill_by_(kill_by) {
     for (const auto& rule : profile_.rules)
       for (const std::string& call : rule.calls)
         rules_[::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, call.c_str())].push_back(
@@ -69,9 +71,9 @@ class Model {
     for (const policies::SyscallRule* rule : rules_of(number)) {
       bool all = true;
       for (const ArgCondition& condition : rule->when) all = all && holds(condition, args);
-      if (all) return verdict_of(rule->action);
+      if (all) return verdict_of(rule->action, kill_by_);
     }
-    return verdict_of(profile_.default_action);
+    return verdict_of(profile_.default_action, kill_by_);
   }
   [[nodiscard]] std::vector<const policies::SyscallRule*> rules_of(int number) const {
     const auto found = rules_.find(number);
@@ -80,6 +82,7 @@ class Model {
 
  private:
   policies::Seccomp profile_;
+  KillBy kill_by_;
   std::map<int, std::vector<const policies::SyscallRule*>> rules_;
 };
 
@@ -125,24 +128,31 @@ struct Profile {
   }
 };
 
-Profile compiled(const policies::Seccomp& policy) {
-  return {policy, isolation::compile_seccomp(policy).value()};
+Profile compiled(const policies::Seccomp& policy, KillBy kill_by = KillBy::kKernel) {
+  return {policy, isolation::compile_seccomp(policy, kill_by).value()};
 }
 
 policies::Seccomp named(const std::string& name) {
   return name == "default" ? policies::default_seccomp() : shipped_policy(name).seccomp;
 }
 
-class SeccompTable : public ::testing::TestWithParam<const char*> {
+// Both forms of each filter.
+class SeccompTable : public ::testing::TestWithParam<std::tuple<const char*, KillBy>> {
  protected:
-  Profile profile = compiled(named(GetParam()));
+  const KillBy kill_by = std::get<1>(GetParam());
+  Profile profile = compiled(named(std::get<0>(GetParam())), kill_by);
 };
-INSTANTIATE_TEST_SUITE_P(, SeccompTable,
-                         ::testing::Values("default", "paranoid", "strict", "compat"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(
+    , SeccompTable,
+    ::testing::Combine(::testing::Values("default", "paranoid", "strict", "compat"),
+                       ::testing::Values(KillBy::kKernel, KillBy::kListener)),
+    [](const auto& test) {
+      return std::get<0>(test.param) +
+             std::string(std::get<1>(test.param) == KillBy::kKernel ? "" : "ForAListener");
+    });
 
 TEST_P(SeccompTable, EveryCallGetsWhatThePolicySays) {
-  const Model model(profile.policy);
+  const Model model(profile.policy, kill_by);
   std::size_t asked = 0;
   std::set<std::uint32_t> seen;
   for (int number = 0; number <= kLastCall; ++number) {
@@ -180,7 +190,7 @@ TEST_P(SeccompTable, X32CallsAreKilledThoughTheirArchitectureIsOurs) {
 }
 
 TEST_P(SeccompTable, NumbersNotYetInventedGetTheDefault) {
-  const std::uint32_t by_default = verdict_of(profile.policy.default_action);
+  const std::uint32_t by_default = verdict_of(profile.policy.default_action, kill_by);
   for (const int number : {470, 500, 511, 548, 1'000, 100'000, 0x3fffffff})
     EXPECT_EQ(profile.ask(number, {}), by_default) << number;
 }
@@ -294,8 +304,10 @@ TEST_F(SeccompStrict, TripwiresKillUnderEveryShippedPolicy) {
       EXPECT_EQ(profile->ask(call), SECCOMP_RET_KILL_PROCESS) << call;
 }
 
+constexpr std::initializer_list<const char*> kOfAListener{"ioctl", "tgkill", "tkill"};
+
 TEST(SeccompInit, TheInitMayReapReportAndLeave) {
-  const Profile init{{}, isolation::compile_init_seccomp().value()};
+  const Profile init{{}, isolation::compile_init_seccomp(KillBy::kKernel).value()};
   const std::set<std::string> allowed{"exit_group",      "ppoll",  "read",
                                       "restart_syscall", "sendto", "wait4"};
   for (const std::string& call : allowed)
@@ -304,6 +316,26 @@ TEST(SeccompInit, TheInitMayReapReportAndLeave) {
   for (int number = 0; number <= kLastCall; ++number)
     open += init.ask(number, {}) == SECCOMP_RET_KILL_PROCESS ? 0 : 1;
   EXPECT_EQ(open, int(allowed.size()));
+}
+
+TEST(SeccompInit, OneThatListensMayHearOfCallsAnswerAndKillAndNothingElseOfThese) {
+  const Profile deaf{{}, isolation::compile_init_seccomp(KillBy::kKernel).value()};
+  const Profile init{{}, isolation::compile_init_seccomp(KillBy::kListener).value()};
+  for (const std::uint64_t request : {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND})
+    EXPECT_EQ(init.ask("ioctl", {7, request, 1}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(init.ask("tgkill", {2, 3, 9}), SECCOMP_RET_ALLOW);
+  EXPECT_EQ(init.ask("tkill", {3, 9}), SECCOMP_RET_ALLOW);
+  // SECCOMP_IOCTL_NOTIF_ADDFD, which would put a descriptor into the handler; and TIOCSTI.
+  for (const std::uint64_t request : {0x40182103ULL, 0x5412ULL, 0ULL})
+    EXPECT_EQ(init.ask("ioctl", {7, request, 1}), SECCOMP_RET_KILL_PROCESS);
+  for (const std::uint64_t signal : {0ULL, 15ULL, 19ULL, 1ULL << 32 | 9}) {
+    EXPECT_EQ(init.ask("tgkill", {2, 3, signal}), SECCOMP_RET_KILL_PROCESS);
+    EXPECT_EQ(init.ask("tkill", {3, signal}), SECCOMP_RET_KILL_PROCESS);
+  }
+  for (int number = 0; number <= kLastCall; ++number)
+    EXPECT_EQ(init.ask(number, {}), deaf.ask(number, {})) << number;
+  for (const char* call : kOfAListener)
+    EXPECT_EQ(deaf.ask(call, {2, 9, 9}), SECCOMP_RET_KILL_PROCESS) << call;
 }
 
 }  // namespace

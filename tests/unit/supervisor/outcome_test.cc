@@ -267,6 +267,66 @@ TEST(Outcome, EndOfTheHandlerIsReadFromItsWaitStatus) {
     }
 }
 
+isolation::ForbiddenCall ptrace_by(isolation::ForbiddenCall::By by) {
+  isolation::ForbiddenCall call;
+  call.by = by;
+  call.number = 101;
+  call.arch = 0xc000003e;  // x86_64
+  call.args = {16, 1, 0, ~0ULL, 0, 0};
+  call.count = 1;
+  return call;
+}
+
+TEST(Outcome, ForbiddenCallOfTheHandlerIsAViolationOfAnotherProcessIsNot) {
+  using By = isolation::ForbiddenCall::By;
+  for (const Cause cause : {Cause::kHandlerEnded, Cause::kIo}) {
+    Evidence evidence = with_status(killed(SIGKILL));
+    EXPECT_EQ(decide(cause, evidence), Outcome::kCrashed);
+    EXPECT_EQ(forbidden_source(evidence), "");
+    evidence.forbidden = ptrace_by(By::kHandler);
+    evidence.limits.oom_kills = 1;
+    EXPECT_EQ(decide(cause, evidence), Outcome::kPolicyViolation);
+    EXPECT_EQ(exit_code(Outcome::kPolicyViolation, evidence), 159);
+    EXPECT_EQ(forbidden_source(evidence), "user_notification");
+    evidence.forbidden = ptrace_by(By::kChild);
+    evidence.limits.oom_kills = 0;
+    EXPECT_EQ(decide(cause, evidence), Outcome::kCrashed);
+    EXPECT_EQ(forbidden_source(evidence), "user_notification");
+  }
+  // The first cause stays it, whatever is then known.
+  Evidence late = with_status(killed(SIGKILL));
+  late.forbidden = ptrace_by(By::kHandler);
+  for (const Cause cause :
+       {Cause::kAnswered, Cause::kDeadline, Cause::kTooLarge, Cause::kCancelled})
+    EXPECT_EQ(decide(cause, late), decide(cause, {})) << static_cast<int>(cause);
+  EXPECT_EQ(forbidden_source(with_status(killed(SIGSYS))), "kernel_log");
+}
+
+TEST(Outcome, DescriptionNamesTheForbiddenCallAndWhoMadeIt) {
+  using By = isolation::ForbiddenCall::By;
+  Evidence evidence = with_status(killed(SIGKILL));
+  evidence.forbidden = ptrace_by(By::kHandler);
+  evidence.forbidden_rule = "tripwire";
+  EXPECT_THAT(describe(Outcome::kPolicyViolation, evidence),
+              testing::StartsWith(
+                  "the handler called ptrace(0x10, 0x1, 0x0, 0xffffffffffffffff, 0x0, 0x0), which "
+                  "the policy forbids (rule 'tripwire'; seen by seccomp user notification)"));
+  evidence.forbidden->number = 9999;
+  evidence.forbidden_rule.clear();
+  EXPECT_THAT(describe(Outcome::kPolicyViolation, evidence),
+              testing::StartsWith("the handler called syscall 9999(0x10, "));
+  EXPECT_THAT(describe(Outcome::kPolicyViolation, evidence), HasSubstr("(its default action;"));
+  evidence = with_status(exited(137));
+  evidence.forbidden = ptrace_by(By::kChild);
+  for (const Outcome outcome : {Outcome::kCrashed, Outcome::kTimedOut, Outcome::kProtocolError})
+    EXPECT_THAT(describe(outcome, evidence),
+                HasSubstr("; inside, a process that the handler made was killed, the first for "
+                          "calling ptrace(0x10, "));
+  evidence.forbidden->count = 3;
+  EXPECT_THAT(describe(Outcome::kCrashed, evidence), HasSubstr("3 processes that the handler"));
+  EXPECT_THAT(describe(Outcome::kOk, evidence), testing::Not(HasSubstr("ptrace")));
+}
+
 TEST(Outcome, OnlyACrashTakesItsExitCodeFromTheSignal) {
   for (const OutcomeInfo& info : kOutcomes)
     if (info.outcome != Outcome::kCrashed) {

@@ -106,7 +106,7 @@ TEST(Report, WhatIsNotKnownIsNullOrHasAReasonAndIsNeverANumber) {
       json["evidence"].dump(),
       R"({"wait_status":null,"killed_for":null,"setup":null,"limits":{"oom_kills":0,"memory_max_hits":0,)"
       R"("refused_forks":0,"processes_at_max":false,"memory_max_bytes":0,)"
-      R"("processes_max":0,"cpu_time_max_ms":0},"detail":""})");
+      R"("processes_max":0,"cpu_time_max_ms":0},"forbidden_call":null,"detail":""})");
   for (const auto& [key, value] : json["usage"].items()) {
     if (key == "reason")
       EXPECT_EQ(value, "no cgroup");
@@ -156,6 +156,37 @@ TEST(Report, WaitStatusIsDecoded) {
     report.evidence.wait_status = status;
     EXPECT_EQ(parsed(report)["evidence"]["wait_status"].dump(), text);
   }
+}
+
+TEST(Report, ForbiddenCallIsToldWithWhatIsKnownAndByWhat) {
+  InvocationReport report;
+  report.evidence.wait_status = W_EXITCODE(0, SIGSYS);
+  EXPECT_EQ(parsed(report)["evidence"]["forbidden_call"].dump(),
+            R"({"name":null,"number":null,"arch":null,"args":null,"instruction_pointer":null,)"
+            R"("by":"handler","rule":null,"count":null,"source":"kernel_log"})");
+  isolation::ForbiddenCall call;
+  call.number = 165;
+  call.arch = 0xc000003e;  // x86_64
+  call.args = {0x7ffc0010, ~0ULL, 0, 2, 0, 10};
+  call.instruction_pointer = 0x401000;
+  call.count = 1;
+  report.evidence.wait_status = W_EXITCODE(0, SIGKILL);
+  report.evidence.forbidden = call;
+  report.evidence.forbidden_rule = "tripwire-mounts";
+  EXPECT_EQ(parsed(report)["evidence"]["forbidden_call"].dump(),
+            R"({"name":"mount","number":165,"arch":"x86_64",)"
+            R"("args":["0x7ffc0010","0xffffffffffffffff","0x0","0x2","0x0","0xa"],)"
+            R"("instruction_pointer":"0x401000","by":"handler","rule":"tripwire-mounts",)"
+            R"("count":1,"source":"user_notification"})");
+  report.evidence.forbidden->by = isolation::ForbiddenCall::By::kChild;
+  report.evidence.forbidden->number = -1;
+  report.evidence.forbidden->arch = 0x40000003;
+  report.evidence.forbidden_rule.clear();
+  const Json json = parsed(report)["evidence"]["forbidden_call"];
+  EXPECT_EQ(json["by"], "child");
+  EXPECT_EQ(json["name"], "syscall -1");
+  EXPECT_EQ(json["arch"], "0x40000003");
+  EXPECT_EQ(json["rule"], "");
 }
 
 TEST(Report, ExitCodeAndTypeFollowTheEvidence) {
