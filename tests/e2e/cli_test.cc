@@ -116,7 +116,7 @@ TEST_F(Ends, ForbiddenCallIs159) {
     EXPECT_EQ(ran.out, "") << call;
     EXPECT_EQ(reports().back()["outcome"], "policy_violation") << call;
     // A foreign architecture's is the kernel's to kill for, whatever the host.
-    const auto& told = reports().back()["evidence"]["forbidden_call"];
+    const auto told = reports().back()["evidence"]["forbidden_call"];
     if (told["source"] == "user_notification") {
       EXPECT_EQ(told["name"], call);
     } else {

@@ -59,7 +59,8 @@ TEST_F(ForbiddenCallReport, TellsTheHandlersOwnByNameArgumentsAndRule) {
   EXPECT_EQ(report.outcome, Outcome::kPolicyViolation);
   const auto& call = report.evidence.forbidden;
   ASSERT_TRUE(call);
-  EXPECT_EQ(call->to_string(), "ptrace(0x0, 0x0, 0x0, 0x0, 0x0, 0x0)");
+  // The C library sets four; the last two are what was in the registers.
+  EXPECT_THAT(call->to_string(), testing::StartsWith("ptrace(0x0, 0x0, 0x0, 0x0, 0x"));
   EXPECT_EQ(call->by, ForbiddenCall::By::kHandler);
   EXPECT_EQ(call->count, 1U);
   EXPECT_EQ(report.evidence.forbidden_rule, "tripwire-other-processes");
@@ -78,7 +79,7 @@ TEST_F(ForbiddenCallReport, TellsPointersAsNumbersAndNeverFollowsThem) {
   const auto& call = report.evidence.forbidden;
   ASSERT_TRUE(call);
   EXPECT_EQ(call->name(), "mount");
-  for (const std::size_t pointer : {0, 1, 2, 4}) EXPECT_GT(call->args[pointer], 0xffffU);
+  for (const std::size_t pointer : {0U, 1U, 2U, 4U}) EXPECT_GT(call->args[pointer], 0xffffU);
   EXPECT_EQ(call->args[3], std::uint64_t{MS_NOSUID});
   EXPECT_EQ(report.evidence.forbidden_rule, "tripwire-mounts");
 }
