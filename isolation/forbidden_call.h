@@ -19,8 +19,8 @@ struct ForbiddenCall {
   std::uint32_t arch = 0;  // AUDIT_ARCH_*
   std::array<std::uint64_t, 6> args{};
   std::uint64_t instruction_pointer = 0;
-  // Of the handler's or, for kChild, of the others' so far: at least so many, where the sandbox was
-  // killed before its init could sum up.
+  // Of the handler's or, for kChild, of the others' since the sandbox began: at least so many,
+  // where it was killed before its init could sum up.
   std::uint64_t count = 0;
   friend bool operator==(const ForbiddenCall&, const ForbiddenCall&) = default;
 

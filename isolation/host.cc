@@ -59,8 +59,10 @@ Result<void> probe_privilege(Host& host, std::optional<UidRange> uids) {
 // Asked by doing it, because a listener further up shows in nothing else: on a thread, whose own
 // filter and no_new_privs end with it. The init knows the kernel's structures by their size.
 bool probe_seccomp_listener() {
+  const std::uint32_t action = SECCOMP_RET_USER_NOTIF;
   seccomp_notif_sizes sizes{};
-  if (::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) != 0 ||
+  if (::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0 ||
+      ::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) != 0 ||
       sizes.seccomp_notif != sizeof(seccomp_notif) ||
       sizes.seccomp_notif_resp != sizeof(seccomp_notif_resp))
     return false;

@@ -80,18 +80,26 @@ Result<Exit> Sandbox::reap() {
     return SetupError{SetupStep::kNone, 0, errno, "waiting for the sandbox"};
   }
   reaped_ = true;
-  Exit exit;
-  exit.killed_for = killed_for_;
+  hear();
+  told_.killed_for = killed_for_;
+  told_.use = cgroup_.use();  // Before the cgroup goes.
+  cgroup_.remove();
+  control_.reset();
+  return told_;
+}
+
+void Sandbox::hear() {
   std::array<std::byte, sizeof(child::Report) + 1> datagram{};  // One more than it may have.
   for (int i = 0; i < kReportsMax; ++i) {
     const ssize_t size = ::recv(control_.get(), datagram.data(), datagram.size(), MSG_DONTWAIT);
     if (size <= 0) break;
-    take_report({datagram.data(), static_cast<std::size_t>(size)}, exit);
+    take_report({datagram.data(), static_cast<std::size_t>(size)}, told_);
   }
-  exit.use = cgroup_.use();  // Before the cgroup goes.
-  cgroup_.remove();
-  control_.reset();
-  return exit;
+}
+
+const std::optional<ForbiddenCall>& Sandbox::forbidden() {
+  if (control_) hear();
+  return told_.forbidden;
 }
 
 bool Sandbox::handler_ended() const noexcept {

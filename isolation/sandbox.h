@@ -82,6 +82,9 @@ class [[nodiscard]] Sandbox {
   [[nodiscard]] std::optional<std::uint32_t> slot_uid() const noexcept;
   [[nodiscard]] std::chrono::microseconds start_time() const noexcept { return start_time_; }
 
+  // As Exit::forbidden, of what was told so far: for whoever cannot wait for the end.
+  [[nodiscard]] const std::optional<ForbiddenCall>& forbidden();
+
   // What everything inside has used so far, by the cgroup's counters; empty without a cgroup.
   [[nodiscard]] ResourceUse use() { return cgroup_.use(); }
   // Its CPU time alone, for whoever asks often.
@@ -114,7 +117,10 @@ class [[nodiscard]] Sandbox {
   // For a caller who has the pidfd too and waits for the pid: lets go of what is ours, reaps
   // nothing. Precondition: pidfd() is readable.
   void leave_to_other_waiter() noexcept;
+  // Takes in what the init has sent.
+  void hear();
   UniqueFd pidfd_;
+  Exit told_;
   UniqueFd control_;  // The lifeline: while it is open the init stays.
   Cgroup cgroup_;
   UidLease uid_;

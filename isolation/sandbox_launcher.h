@@ -5,9 +5,9 @@
 //   process.async_wait(…);
 //
 // It returns the library's own basic_process over the pidfd of the sandbox's init, whose exit code
-// is the handler's (128+n for signal n). The fork is ours: Boost 1.81's default_launcher reports
-// some failed launches as success, runs the parent's atexit handlers in the child and leaves
-// zombies.
+// is the handler's (128+n for signal n; 159 for a system call that the policy forbids). The fork is
+// ours: Boost 1.81's default_launcher reports some failed launches as success, runs the parent's
+// atexit handlers in the child and leaves zombies.
 //
 // The launcher object holds the lifelines: destroying it kills every sandbox that it started. A
 // basic_process signals the init, which as PID 1 of its namespace heeds SIGKILL only: terminate()

@@ -172,6 +172,7 @@ struct Invoker::State {
   void warn();
   Invocation invocation_of(Exchanged done, const Before& before, std::size_t request_size);
   Evidence evidence(std::string detail, const isolation::ResourceUse& use) const;
+  void add_forbidden(Evidence& evidence);
   void fill(InvocationReport& report) const;
 };
 
@@ -400,6 +401,7 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
   last_use = exit ? exit->use : sandbox.use();
   const auto use = isolation::since(before.use, last_use);
   report.evidence = evidence(std::move(done.detail), use);
+  if (done.cause != Cause::kAnswered) add_forbidden(report.evidence);
   if (done.cause == Cause::kSetup)
     report.evidence.setup =
         SetupError{SetupStep::kRequest, 0, 0, std::exchange(report.evidence.detail, {})};
@@ -435,13 +437,16 @@ Evidence Invoker::State::evidence(std::string detail, const isolation::ResourceU
                      .cpu_time_max_ms = limits.cpu_time_max.count()};
   evidence.detail = std::move(detail);
   evidence.killed_for = sandbox.killed_for();
-  if (exit) {
-    evidence.wait_status = exit->wait_status;
-    evidence.forbidden = exit->forbidden;
-  }
+  if (exit) evidence.wait_status = exit->wait_status;
+  return evidence;
+}
+
+// Where there is no answer: a process that was killed for a call may be why, whoever ended the
+// rest.
+void Invoker::State::add_forbidden(Evidence& evidence) {
+  evidence.forbidden = exit ? exit->forbidden : sandbox.forbidden();
   if (evidence.forbidden)
     evidence.forbidden_rule = isolation::forbidding_rule(plan->policy.seccomp, *evidence.forbidden);
-  return evidence;
 }
 
 void Invoker::State::fill(InvocationReport& report) const {

@@ -99,9 +99,10 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 //                       limits: {oom_kills, memory_max_hits, refused_forks, processes_at_max,
 //                       memory_max_bytes, processes_max, cpu_time_max_ms},
 //                       forbidden_call: {name, number, arch, args: ["0x…", six],
-//                       instruction_pointer, by: "handler" or "child", rule: name or "" for the
-//                       default action, count, source: "user_notification"} or, with source
-//                       "kernel_log", null for all but by and source, or null, detail}
+//                       instruction_pointer, by: "handler" or "child" (count: since the sandbox
+//                       began), rule: name or "" for the default action, count, source:
+//                       "user_notification"} or, with source "kernel_log", null for all but by and
+//                       source, or null, detail}
 //   handler, policy    text
 //   sandbox            {pid, slot_uid or null, calls_served, start_us}, or null
 //   start_us, invoke_us, request_bytes, response_bytes      numbers

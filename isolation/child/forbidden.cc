@@ -78,4 +78,8 @@ void tell_forbidden_counts() noexcept {
   if (by_children.told != by_children.count) tell(MadeBy::kChild, by_children);
 }
 
+bool handler_made_forbidden_call() noexcept {
+  return by_handler.count != 0;
+}
+
 }  // namespace fnrun::child

@@ -93,7 +93,9 @@ Received receive_plan() noexcept {
   report.voluntary_switches = used.voluntary_switches;
   report.involuntary_switches = used.involuntary_switches;
   send_report(report);
-  const long signal = status & 0x7f;
+  // What the kernel's own kill for a call would have been: a caller of ours that knows nothing of
+  // reports (Boost.Process) still tells it from any other.
+  const long signal = handler_made_forbidden_call() ? long(kSigSys) : status & 0x7f;
   leave(signal != 0 ? 128 + signal : (status >> 8) & 0xff);
 }
 

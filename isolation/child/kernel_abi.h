@@ -65,5 +65,6 @@ inline constexpr int kUmountDetach = 2;
 inline constexpr std::uint64_t kSigChld = 17;
 inline constexpr std::uint64_t kSigKill = 9;
 inline constexpr std::uint64_t kSigStop = 19;
+inline constexpr std::uint64_t kSigSys = 31;
 
 }  // namespace fnrun::child

@@ -56,6 +56,7 @@ void send_report(const Report& report, std::uint64_t flags = 0) noexcept;
 // See forbidden.cc.
 void end_forbidden_caller(const Spawned& handler) noexcept;
 void tell_forbidden_counts() noexcept;
+[[nodiscard]] bool handler_made_forbidden_call() noexcept;
 
 // The janitor role of the same program; see janitor.cc.
 [[noreturn]] void run_janitor(const char* tree_name) noexcept;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <csignal>
 #include <optional>
 #include <thread>
 
@@ -53,6 +54,8 @@ TEST_F(BoostProcess, AsyncWaitGivesTheHandlersExitCodeAndSignal) {
   }
   Process killed = start(launch, {"signal", "11"});
   EXPECT_EQ(wait(killed), 128 + 11);
+  Process forbidden = start(launch, {"trace"});
+  EXPECT_EQ(wait(forbidden), 128 + SIGSYS) << "whoever killed it for that";
 }
 
 TEST_F(BoostProcess, TerminateEndsEverythingInside) {

@@ -54,7 +54,7 @@ struct Surroundings {
 enum class Need : std::uint8_t {
   kAlways,           // Every sandbox.
   kUnlessPreferred,  // A sandbox whose policy does not list `layer` under "prefer".
-  kNobody,           // Nobody today; told for the operator.
+  kNobody,           // None cannot be made without it; told for the operator.
 };
 
 struct Probe {

@@ -16,6 +16,9 @@ constexpr std::string_view kNamespaceLimit =
 constexpr std::string_view kSeccompActions =
     "a kernel built with CONFIG_SECCOMP_FILTER, and no stricter filter around this process (in a "
     "container: --security-opt seccomp=unconfined)";
+constexpr std::string_view kSeccompListener =
+    "a kernel built with CONFIG_SECCOMP_FILTER, and no filter with a listener around this process; "
+    "without, a forbidden call kills all the same, and only the kernel's log names it";
 constexpr std::string_view kDelegate =
     "run it in a cgroup of its own that is delegated: Delegate=yes in the unit, or systemd-run "
     "--scope -p Delegate=yes (without root: --user as well)";
@@ -139,7 +142,7 @@ std::vector<Probe> restriction_probes() {
        .title = "seccomp USER_NOTIF with a listener",
        .need = Need::kNobody,
        .hangs_on = {"no_new_privs"},
-       .enable = kSeccompActions,
+       .enable = kSeccompListener,
        .run = probe_seccomp_user_notif},
       {.id = "landlock",
        .title = "Landlock",

@@ -2,12 +2,13 @@
 // so that it runs in an empty root and under the narrowest profile.
 //
 //   exit N        signal N       echo (stdin to stdout)      say TEXT...   environment
-//   descriptors   (the open ones)     pause   tree   flee
+//   descriptors   (the open ones)     pause   tree   flee     trace (forbidden)
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -90,6 +91,7 @@ int main(int argc, char** argv) {
   const int number = argc > 2 ? atoi(argv[2]) : 0;
   if (strcmp(what, "exit") == 0) return number;
   if (strcmp(what, "signal") == 0) return kill(getpid(), number);
+  if (strcmp(what, "trace") == 0) return ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0 ? 0 : 1;
   if (strcmp(what, "echo") == 0) return echo(), 0;
   if (strcmp(what, "pause") == 0) say("."), pause_for_ever();
   if (strcmp(what, "tree") == 0) grow_tree();

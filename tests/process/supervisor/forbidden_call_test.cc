@@ -107,6 +107,16 @@ TEST_F(ForbiddenCallReport, OfAChildIsEvidenceAndTheHandlersEndIsTheOutcome) {
               HasSubstr("killed, the first for calling ptrace("));
 }
 
+TEST_F(ForbiddenCallReport, OfAChildIsKnownThoughTheCallTimedOut) {
+  strict.limits.invoke_timeout = 300ms;
+  const InvocationReport report = report_of("in_child_and_hang");
+  if (report.outcome == Outcome::kInitTimedOut) GTEST_SKIP() << "too busy to start in time";
+  EXPECT_EQ(report.outcome, Outcome::kTimedOut);
+  ASSERT_TRUE(report.evidence.forbidden);
+  EXPECT_EQ(report.evidence.forbidden->by, ForbiddenCall::By::kChild);
+  EXPECT_EQ(report.evidence.forbidden->name(), "ptrace");
+}
+
 TEST_F(ForbiddenCallReport, WithoutAListenerSaysThatTheKernelsLogHasTheName) {
   host.seccomp_listener = false;
   const InvocationReport report = report_of("ptrace");
