@@ -50,9 +50,11 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
   if (ruleset_fd >= 0) {
     if (const long r = raw_syscall(__NR_landlock_restrict_self, ruleset_fd, 0); r < 0)
       give_up(word, SetupStep::kLandlockRestrict, r);
+    // For the init as well, and now: its number is the listener's, where open_files_max is small.
+    raw_syscall(__NR_close, ruleset_fd);
   }
-  // At the execve the control socket and the ruleset go; 0, 1 and 2 are all that the handler has.
-  // Not now: the table is the init's as well.
+  // At the execve all else goes; 0, 1 and 2 are what the handler has. Not now: the table is the
+  // init's as well.
   if (is_on(plan, kSwitchCloseFds)) {
     if (const long r = raw_syscall(__NR_close_range, kControlFd, ~0U, CLOSE_RANGE_CLOEXEC); r < 0)
       give_up(word, SetupStep::kStdio, r);
@@ -99,7 +101,6 @@ Spawned spawn_handler(const Received& received, int ruleset_fd) noexcept {
   if (word.step != SetupStep::kNone) fail(word.step, 0, word.result);
   const Spawned spawned{int(pid), word.listener};
   raw_syscall(__NR_munmap, page, 4096);
-  if (ruleset_fd >= 0) raw_syscall(__NR_close, ruleset_fd);
   return spawned;
 }
 

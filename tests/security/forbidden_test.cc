@@ -212,6 +212,15 @@ TEST_F(Forbidden, WithoutAListenerTheKernelKillsAndNamesNothing) {
   EXPECT_THAT(verdict(attempted(kAllowed)), testing::StartsWith("ok"));
 }
 
+TEST_F(Forbidden, TheListenerTakesNoDescriptorThatSettingUpDidNot) {
+  policies::Policy narrow = strict;
+  // The init's: stdio, the lifeline, Landlock's ruleset and in it a path.
+  narrow.limits.open_files_max = 6;
+  const Ran ran = run(plan(attempt(kForbidden), narrow));
+  EXPECT_EQ(verdict(ran), "forbidden ptrace");
+  EXPECT_EQ(verdict(run(plan(attempt({"descriptors"}), narrow))), "ok 0 1 2");
+}
+
 // Its own end could be what is forbidden, when nobody listens yet.
 TEST_F(Forbidden, ExitGroupIsTheKernelsToKillFor) {
   policies::Policy endless = strict;
