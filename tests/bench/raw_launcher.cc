@@ -99,8 +99,9 @@ RawLauncher::RawLauncher(const Plan& plan, ChildMemory memory)
   if (plan.use_cgroup) {
     cgroup_parent_ =
         UniqueFd(::open(plan.host.cgroup.dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    const std::string name = "fnrun-bench-" + std::to_string(::getpid()) + "-" +
-                             (memory == ChildMemory::kCopied ? "copied" : "shared");
+    static int made = 0;
+    const std::string name =
+        "fnrun-bench-" + std::to_string(::getpid()) + "-" + std::to_string(++made);
     if (::mkdirat(cgroup_parent_.get(), name.c_str(), 0755) != 0)
       throw std::runtime_error(failed("making cgroup " + name));
     cgroup_name_ = name;

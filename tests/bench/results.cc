@@ -21,6 +21,11 @@ const Samples* find(const std::vector<Samples>& cases, const std::string& name) 
   return nullptr;
 }
 
+// A tenth of a microsecond is something to a call of five, and nothing to a launch.
+int digits(double us) {
+  return us < 100 ? 1 : 0;
+}
+
 std::string quoted(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -39,8 +44,8 @@ double Samples::quantile(double share) const {
   return sorted[static_cast<std::size_t>(std::lround(at))];
 }
 
-std::string table(const std::vector<Samples>& cases) {
-  const Samples* raw = find(cases, kRaw);
+std::string table(const std::vector<Samples>& cases, const std::string& raw_name) {
+  const Samples* raw = find(cases, raw_name);
   std::string text =
       "| case | min us | p10 us | median us | p99 us | x raw (median) | x raw (p10) |"
       "\n|---|---|---|---|---|---|---|\n";
@@ -51,10 +56,12 @@ std::string table(const std::vector<Samples>& cases) {
     }
     const double p10 = each.quantile(0.1);
     const double median = each.quantile(0.5);
-    text += format("| %s | %.0f | %.0f | %.0f | %.0f | %.2f | %.2f |\n", each.name.c_str(),
-                   each.quantile(0), p10, median, each.quantile(0.99),
-                   raw != nullptr ? median / raw->quantile(0.5) : 0.0,
-                   raw != nullptr ? p10 / raw->quantile(0.1) : 0.0);
+    text += format("| %s | %.*f | %.*f | %.*f | %.*f |", each.name.c_str(), digits(p10),
+                   each.quantile(0), digits(p10), p10, digits(p10), median, digits(p10),
+                   each.quantile(0.99));
+    text += raw == nullptr
+                ? " | |\n"
+                : format(" %.2f | %.2f |\n", median / raw->quantile(0.5), p10 / raw->quantile(0.1));
   }
   return text;
 }

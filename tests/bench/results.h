@@ -28,7 +28,8 @@ inline constexpr const char* kFnrun = "fnrun";
 inline constexpr const char* kRaw = "raw_full";
 inline constexpr const char* kBwrap = "bwrap";
 
-[[nodiscard]] std::string table(const std::vector<Samples>& cases);
+// `raw`: the case that the others are set against; none of that name, no ratios.
+[[nodiscard]] std::string table(const std::vector<Samples>& cases, const std::string& raw = kRaw);
 // Precondition: kFnrun and kRaw have samples.
 [[nodiscard]] Verdict judge(const std::vector<Samples>& cases);
 // `about`: what kind of run it was, by name.
