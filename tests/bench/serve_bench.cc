@@ -1,8 +1,9 @@
 // What serving costs: calls, deadlines and replacements against the least work for the same.
 //
-// usage: serve_bench POLICY HANDLER [--rounds N] [--json FILE] [--assert]
-// HANDLER is bench_echo. Prints each number with its limit; a slow machine is no error. --assert is
-// for a quiet machine and a person who asked: it exits 1 beyond a limit. See README.md.
+// usage: serve_bench POLICY HANDLER [--rounds N] [--only SECTION] [--json FILE] [--assert]
+// HANDLER is bench_echo; the sections are call, idle, payload, deadline, launch, never, large.
+// Prints each number with its limit; a slow machine is no error. --assert is for a quiet machine
+// and a person who asked: it exits 1 beyond a limit. See README.md.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -18,6 +19,12 @@ namespace fnrun::bench {
 namespace {
 
 constexpr std::size_t kRounds = 60;
+constexpr struct {
+  const char* name;
+  std::vector<Section> (*measure)(const Subject&);
+} kSections[] = {{"call", round_trips},      {"idle", idle_pool},     {"payload", payload},
+                 {"deadline", deadline},     {"launch", cold_launch}, {"never", never_reused},
+                 {"large", large_supervisor}};
 
 int run(const Options& options) {
   const WalkableCopy handler(options.handler);
@@ -36,10 +43,11 @@ int run(const Options& options) {
     within = within && std::all_of(section.claims.begin(), section.claims.end(),
                                    [](const Claim& claim) { return claim.holds(); });
   };
-  for (const Section& section : round_trips(subject)) show(section);
-  for (const auto section :
-       {idle_pool, payload, deadline, cold_launch, never_reused, large_supervisor})
-    show(section(subject));
+  for (const auto& [name, measure] : kSections) {
+    if (!options.only.empty() && options.only != name) continue;
+    for (const Section& section : measure(subject)) show(section);
+  }
+  if (all.empty()) throw std::runtime_error("there is no section '" + options.only + "'");
   if (!options.json.empty()) {
     std::ofstream file(options.json);
     file << to_json(about, all);

@@ -162,7 +162,7 @@ std::vector<Section> round_trips(const Subject& subject) {
   return sections;
 }
 
-Section idle_pool(const Subject& subject) {
+std::vector<Section> idle_pool(const Subject& subject) {
   constexpr std::size_t kSpans = 5;
   constexpr std::size_t kReady = 4;
   Serving serving(subject.launcher, subject.plan, with_spares(kReady));
@@ -175,10 +175,10 @@ Section idle_pool(const Subject& subject) {
   section.rows = in_turns({{"fnrun, idle", turn}}, kSpans);
   section.claims.push_back({"idle pool: us of CPU time in a second (median)",
                             section.rows[0].quantile(0.5), kLimitIdleUs});
-  return section;
+  return {section};
 }
 
-Section payload(const Subject& subject) {
+std::vector<Section> payload(const Subject& subject) {
   constexpr std::size_t kCalls = 10;
   Serving serving(subject.launcher, subject.plan, {});
   RawEcho pipes(Carrier::kPipes, kLarge);
@@ -195,10 +195,10 @@ Section payload(const Subject& subject) {
                            : section.rows[2];
   section.claims.push_back(
       {"1 MiB: x " + better.name + " (median)", ratio(section.rows[0], better), kLimitOfRawCall});
-  return section;
+  return {section};
 }
 
-Section deadline(const Subject& subject) {
+std::vector<Section> deadline(const Subject& subject) {
   constexpr milliseconds kTimeout(50);
   constexpr std::size_t kReady = 2;
   Serving serving(subject.launcher, subject.plan, with_spares(kReady));
@@ -220,10 +220,10 @@ Section deadline(const Subject& subject) {
                     {"deadline: us late (p99)", section.rows[0].quantile(0.99), kLimitLateP99Us},
                     {"deadline: us until a spare has answered (median)",
                      section.rows[1].quantile(0.5), kLimitSpareUs}};
-  return section;
+  return {section};
 }
 
-Section cold_launch(const Subject& subject) {
+std::vector<Section> cold_launch(const Subject& subject) {
   constexpr std::size_t kLaunches = 3;
   const auto ours = find_case(*subject.plan, kFnrun);
   const auto raw = find_case(*subject.plan, kRaw);
@@ -233,10 +233,10 @@ Section cold_launch(const Subject& subject) {
                           subject.rounds);
   section.claims.push_back(
       {"cold launch: x raw (median)", ratio(section.rows[0], section.rows[1]), kLimitOfRawLaunch});
-  return section;
+  return {section};
 }
 
-Section never_reused(const Subject& subject) {
+std::vector<Section> never_reused(const Subject& subject) {
   constexpr std::size_t kLaunchers = 2;
   constexpr std::size_t kCalls = 40;
   constexpr std::size_t kReady = 4;
@@ -276,10 +276,10 @@ Section never_reused(const Subject& subject) {
   section.claims.push_back({"reuse never: throughput, x raw (median)",
                             ratio(section.rows[1], section.rows[0]), kLimitOfRawThroughput,
                             /*at_least=*/true});
-  return section;
+  return {section};
 }
 
-Section large_supervisor(const Subject& subject) {
+std::vector<Section> large_supervisor(const Subject& subject) {
   constexpr std::size_t kLaunches = 5;
   constexpr std::size_t kSize = 512UL * 1024 * 1024;
   const auto ours = find_case(*subject.plan, kFnrun);
@@ -294,7 +294,7 @@ Section large_supervisor(const Subject& subject) {
                           (subject.rounds + 3) / 4);
   section.claims.push_back(
       {"512 MiB: x small (median)", ratio(section.rows[0], section.rows[1]), kLimitOfLarge});
-  return section;
+  return {section};
 }
 
 std::string to_text(const Section& section) {

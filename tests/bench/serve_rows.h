@@ -39,17 +39,17 @@ struct Subject {
 // A warm call of 64 bytes: on one CPU, across two, and wherever the kernel likes.
 [[nodiscard]] std::vector<Section> round_trips(const Subject& subject);
 // What a pool that nobody calls costs, just after it was busy.
-[[nodiscard]] Section idle_pool(const Subject& subject);
+[[nodiscard]] std::vector<Section> idle_pool(const Subject& subject);
 // A mebibyte there and back.
-[[nodiscard]] Section payload(const Subject& subject);
+[[nodiscard]] std::vector<Section> payload(const Subject& subject);
 // A handler that does not answer within 50 ms, and the next call.
-[[nodiscard]] Section deadline(const Subject& subject);
+[[nodiscard]] std::vector<Section> deadline(const Subject& subject);
 // One launch, to the end.
-[[nodiscard]] Section cold_launch(const Subject& subject);
+[[nodiscard]] std::vector<Section> cold_launch(const Subject& subject);
 // A sandbox for each call, from spares.
-[[nodiscard]] Section never_reused(const Subject& subject);
+[[nodiscard]] std::vector<Section> never_reused(const Subject& subject);
 // A launch by a small supervisor, and by one that holds 512 MiB.
-[[nodiscard]] Section large_supervisor(const Subject& subject);
+[[nodiscard]] std::vector<Section> large_supervisor(const Subject& subject);
 
 [[nodiscard]] std::string to_text(const Section& section);
 

@@ -49,6 +49,8 @@ Options parse_options(int argc, char** argv, std::size_t rounds) {
       options.check_limits = true;
     } else if (word == "--json" && has_value) {
       options.json = words[++i];
+    } else if (word == "--only" && has_value) {
+      options.only = words[++i];
     } else if (word == "--rounds" && has_value) {
       const std::string& number = words[++i];
       const auto end = number.data() + number.size();
@@ -62,7 +64,8 @@ Options parse_options(int argc, char** argv, std::size_t rounds) {
     }
   }
   if (!places.empty())
-    throw std::runtime_error("usage: POLICY HANDLER [--rounds N] [--json FILE] [--assert]");
+    throw std::runtime_error(
+        "usage: POLICY HANDLER [--rounds N] [--only SECTION] [--json FILE] [--assert]");
   return options;
 }
 

@@ -18,9 +18,10 @@ struct Options {
   std::string handler;
   std::size_t rounds = 0;
   std::string json;
+  std::string only;  // One section, by name; "": all.
   bool check_limits = false;
 };
-// usage: NAME POLICY HANDLER [--rounds N] [--json FILE] [--assert]
+// usage: NAME POLICY HANDLER [--rounds N] [--only SECTION] [--json FILE] [--assert]
 [[nodiscard]] Options parse_options(int argc, char** argv, std::size_t rounds);
 
 // The handler where any uid can walk to it: the yardsticks bind it by path, as the sandbox's uid,
