@@ -333,7 +333,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   const auto state = state_;
   const Before before = state->look_before(call);
   state->call = call;
-  state->watch->begin_call(before.use.cpu);
+  state->watch->begin_call(before.use.cpu, deadline);
   const ExchangeLimits limits{
       static_cast<std::size_t>(state->plan->policy.limits.request_max.bytes),
       static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
@@ -385,7 +385,7 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
       done.cause = Cause::kHandlerEnded;
   }
   // Where no controller counts, what stands at the deadline is what there is to know.
-  if (done.cause == Cause::kDeadline) state->watch->look();
+  if (done.cause == Cause::kDeadline) state->watch->look_at_end();
   // What it was killed for is the cause; the end of its streams only follows from that. An answer
   // that was whole by then stays one.
   if (state->over_limit && done.cause != Cause::kAnswered) done.cause = *state->over_limit;

@@ -8,6 +8,7 @@ namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
 // Faster than one CPU of 2026 zeroes fresh pages; so much can be taken between two looks at most.
 constexpr std::uint64_t kBytesPerMicrosecond = 4'096;
@@ -15,6 +16,7 @@ constexpr microseconds kSoonest = milliseconds(2);
 constexpr microseconds kLatestInCall = milliseconds(50);
 constexpr microseconds kLatestIdle = milliseconds(500);
 constexpr microseconds kSoonestCpu = milliseconds(1);
+constexpr microseconds kBeforeDeadline = milliseconds(2);
 constexpr int kRestPerLook = 9;
 constexpr microseconds kLongestRest = milliseconds(500);
 
@@ -40,18 +42,16 @@ std::optional<microseconds> ResourceWatch::cpu_used() {
   return std::nullopt;
 }
 
-// A timer that is still armed from an earlier call comes too early for this one, never too late.
-void ResourceWatch::begin_call(const std::optional<isolation::CpuTime>& used) {
+// What was seen between calls may be rougher than a call's own peak is to be.
+void ResourceWatch::begin_call(const std::optional<isolation::CpuTime>& used, TimePoint deadline) {
   in_call_ = true;
+  deadline_ = deadline;
   resident_peak_.reset();
   threads_peak_.reset();
+  sampled_at_.reset();
+  resident_now_ = 0;
   if (times_cpu_)
     cpu_now_ = cpu_before_ = used ? used->total() : cpu_used().value_or(microseconds{});
-  if (samples_) {
-    timer_.cancel();  // It may be as late as between calls.
-    armed_ = false;
-    resident_now_ = 0;
-  }
   arm();
 }
 
@@ -69,7 +69,11 @@ void ResourceWatch::stop() {
   timer_.cancel();
 }
 
-microseconds ResourceWatch::until_next_look() const {
+microseconds ResourceWatch::before_deadline() const {
+  return std::max(kBeforeDeadline, 2 * last_look_took_);
+}
+
+microseconds ResourceWatch::until_next_look(TimePoint now) const {
   microseconds wait = microseconds::max();
   const policies::Limits& limits = plan_.policy.limits;
   if (samples_) {
@@ -78,6 +82,9 @@ microseconds ResourceWatch::until_next_look() const {
     const auto to_fill = microseconds(static_cast<std::int64_t>(
         std::min<std::uint64_t>(headroom / kBytesPerMicrosecond, 1U << 30)));
     wait = std::clamp(to_fill, kSoonest, in_call_ ? kLatestInCall : kLatestIdle);
+    const auto last = deadline_ - before_deadline();
+    if (in_call_ && last > now)
+      wait = std::min(wait, std::chrono::duration_cast<microseconds>(last - now));
   }
   if (times_cpu_) {
     const auto left = microseconds(limits.cpu_time_max) - (cpu_now_ - cpu_before_);
@@ -86,34 +93,37 @@ microseconds ResourceWatch::until_next_look() const {
   return wait;
 }
 
+// Lazy: on the warm path each call's first look is due later than the one before, so a timer that
+// is set stays, and comes too early for a call rather than costs it a system call.
 void ResourceWatch::arm() {
-  if (armed_ || over_) return;
-  const microseconds wait = until_next_look();
+  if (over_) return;
+  const auto now = steady_clock::now();
+  const microseconds wait = until_next_look(now);
   if (wait == microseconds::max()) return;
+  const auto at = now + std::max(wait, std::min(kLongestRest, last_look_took_ * kRestPerLook));
+  if (armed_ && armed_for_ <= at) return;
   armed_ = true;
-  timer_.expires_after(std::max(wait, std::min(kLongestRest, last_look_took_ * kRestPerLook)));
+  armed_for_ = at;
+  timer_.expires_at(at);
   timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
     const auto self = weak.lock();
     if (!self || error) return;
     self->armed_ = false;
-    const auto began = std::chrono::steady_clock::now();
     self->look();
-    self->last_look_took_ =
-        std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now() - began);
     self->arm();
   });
 }
 
+void ResourceWatch::look_at_end() {
+  if (steady_clock::now() - last_look_ > 2 * before_deadline()) look();
+}
+
 void ResourceWatch::look() {
   if (over_) return;
+  last_look_ = steady_clock::now();
   const policies::Limits& limits = plan_.policy.limits;
   if (samples_) {
-    const auto exact_above = std::min(limits.memory_max.bytes, resident_peak_.value_or(0));
-    if (const auto sample = sandbox_.sample(exact_above)) {
-      resident_now_ = sample->resident_bytes;
-      resident_peak_ = std::max(resident_peak_.value_or(0), sample->resident_bytes);
-      threads_peak_ = std::max(threads_peak_.value_or(0), sample->threads);
-    }
+    take_sample();
     if (plan_.sample_memory && resident_now_ > limits.memory_max.bytes)
       return exceeded(Cause::kOverMemory);
   }
@@ -122,6 +132,21 @@ void ResourceWatch::look() {
     if (cpu_now_ - cpu_before_ >= microseconds(limits.cpu_time_max))
       return exceeded(Cause::kOverCpuTime);
   }
+  last_look_took_ = std::chrono::duration_cast<microseconds>(steady_clock::now() - last_look_);
+}
+
+void ResourceWatch::take_sample() {
+  const auto used = sandbox_.cpu_time();
+  if (!used || used->total() != sampled_at_) {
+    const std::uint64_t memory_max = plan_.policy.limits.memory_max.bytes;
+    sample_ = sandbox_.sample(std::min(memory_max, resident_peak_.value_or(0)));
+    sampled_at_.reset();
+    if (used) sampled_at_ = used->total();
+  }
+  if (!sample_) return;
+  resident_now_ = sample_->resident_bytes;
+  resident_peak_ = std::max(resident_peak_.value_or(0), sample_->resident_bytes);
+  threads_peak_ = std::max(threads_peak_.value_or(0), sample_->threads);
 }
 
 void ResourceWatch::exceeded(Cause cause) {

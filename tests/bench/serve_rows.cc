@@ -28,7 +28,8 @@ constexpr std::size_t kLarge = 1024 * 1024;
 constexpr std::size_t kWarmUpRounds = 2;
 constexpr double kLimitOfRawCall = 1.3;
 constexpr double kLimitAcrossUs = 20;
-constexpr double kLimitIdleUs = 2'000;  // 0.2 % of a CPU.
+constexpr double kLimitIdleUs =
+    5'000;  // 0.5 % of a CPU, with the looks that a host without controllers needs.
 constexpr double kLimitLateUs = 300;
 constexpr double kLimitLateP99Us = 2'000;
 constexpr double kLimitSpareUs = 600;
