@@ -26,6 +26,9 @@ constexpr std::size_t kDyingMax = 8;
 // What is stuck in the kernel ends when the kernel lets go of it: to be looked at, not hammered.
 constexpr milliseconds kFirstKillPatience{500};
 constexpr milliseconds kLongestKillPatience{30'000};
+// A spare is replaced once its call was answered, or so much later, unless it was the last one: a
+// launch beside a short call would take the call's CPU.
+constexpr milliseconds kRefillDelay{5};
 
 }  // namespace
 
@@ -70,7 +73,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   void kill_again();
   void refill();
   static asio::awaitable<void> start_ahead(std::shared_ptr<State> state);
-  void retry_later();
+  void refill_at(steady_clock::time_point when);
   bool fit_for_reuse(Invoker& invoker) const;
   void retire(std::unique_ptr<Invoker> invoker);
   static asio::awaitable<void> bury(std::shared_ptr<State> state, std::unique_ptr<Invoker> dead);
@@ -128,7 +131,8 @@ void Pool::State::note_failure() {
 // As many starts as are missing, each beside the others.
 void Pool::State::refill() {
   if (stopping || options.protocol == HandlerProtocol::kExec) return;
-  if (steady_clock::now() < backoff.not_before()) return retry_later();
+  if (idle.size() + starting >= options.ready) return;
+  if (steady_clock::now() < backoff.not_before()) return refill_at(backoff.not_before());
   for (std::size_t have = idle.size() + starting; have < options.ready; ++have)
     asio::co_spawn(executor, start_ahead(shared_from_this()), asio::detached);
 }
@@ -136,7 +140,7 @@ void Pool::State::refill() {
 asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
   auto result = co_await state->start({}, Deadline::max());
   if (!result) {
-    state->retry_later();
+    state->refill_at(state->backoff.not_before());
   } else if (state->stopping || (*result)->plan() != state->plan) {
     state->retire(std::move(*result));
     state->refill();
@@ -146,9 +150,9 @@ asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
   state->changed.cancel();
 }
 
-void Pool::State::retry_later() {
-  if (stopping || options.ready == 0) return;
-  retry.expires_at(backoff.not_before());  // Ends an earlier wait.
+void Pool::State::refill_at(steady_clock::time_point when) {
+  if (stopping || idle.size() + starting >= options.ready) return;
+  retry.expires_at(when);  // Ends an earlier wait.
   retry.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
     if (const auto state = weak.lock(); state && !error) state->refill();
   });
@@ -259,7 +263,10 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
   if (extra_environment.empty()) {
     if (auto invoker = state->pop_idle()) {
       ++state->busy;
-      state->refill();
+      if (state->idle.empty())
+        state->refill();
+      else
+        state->refill_at(steady_clock::now() + kRefillDelay);
       co_return Taken{std::move(invoker), false};
     }
   }
@@ -287,8 +294,8 @@ void Pool::give_back(std::unique_ptr<Invoker> invoker) {
     state_->idle.push_back(std::move(invoker));
   } else {
     state_->retire(std::move(invoker));
-    state_->refill();
   }
+  state_->refill();
   state_->changed.cancel();
 }
 
