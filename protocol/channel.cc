@@ -20,6 +20,7 @@
 #include "protocol/direction.h"
 #include "protocol/frame.h"
 #include "protocol/sink.h"
+#include "protocol/spin.h"
 
 namespace fnrun::protocol {
 namespace {
@@ -116,16 +117,28 @@ class Channel::State : public std::enable_shared_from_this<State> {
     }
   }
 
-  asio::awaitable<ErrorOr<void>> read(Sink& sink, Deadline deadline) {
+  asio::awaitable<ErrorOr<void>> read(Sink& sink, Deadline deadline, Spin* spin = nullptr) {
     if (in_.error) co_return *in_.error;
     in_.begin();
     for (unsigned calls = 1;; ++calls) {
       const ErrorOr<Step> step = try_read(sink, deadline);
       if (!step) co_return in_.end(step.error(), /*place_lost=*/!sink.idle());
       if (*step == Step::kDone) co_return in_.end();
+      if (*step == Step::kWait && spin != nullptr && spin->again()) {
+        co_await asio::post(timer_.get_executor(), asio::use_awaitable);
+        continue;
+      }
       const ErrorOr<void> ready = co_await before_next(in_, *step, calls, deadline);
       if (!ready) co_return in_.end(ready.error(), /*place_lost=*/!sink.idle());
     }
+  }
+
+  // The same for an answer that is due now: the peer was just asked.
+  asio::awaitable<ErrorOr<void>> read_answer(Sink& sink, Deadline deadline) {
+    spin_.begin();
+    const ErrorOr<void> done = co_await read(sink, deadline, &spin_);
+    spin_.end();
+    co_return done;
   }
 
   bool unsolicited() {
@@ -264,6 +277,7 @@ class Channel::State : public std::enable_shared_from_this<State> {
   Deadline armed_for_{};
   bool armed_ = false;
   bool ended_ = false;
+  Spin spin_;
   std::string ahead_;  // Read, but not yet asked for: at most kReadSize.
 };
 
@@ -294,14 +308,14 @@ asio::awaitable<ErrorOr<void>> Channel::write(std::span<const asio::const_buffer
 
 asio::awaitable<ErrorOr<std::string>> Channel::read_frame(std::size_t max_body, Deadline deadline) {
   FrameSink sink(max_body);
-  const ErrorOr<void> done = co_await state_->read(sink, deadline);
+  const ErrorOr<void> done = co_await state_->read_answer(sink, deadline);
   if (!done) co_return done.error();
   co_return sink.take();
 }
 
 asio::awaitable<ErrorOr<std::string>> Channel::read_line(std::size_t max, Deadline deadline) {
   LineSink sink(max);
-  const ErrorOr<void> done = co_await state_->read(sink, deadline);
+  const ErrorOr<void> done = co_await state_->read_answer(sink, deadline);
   if (!done) co_return done.error();
   co_return sink.take();
 }
