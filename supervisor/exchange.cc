@@ -46,10 +46,6 @@ Exchanged failed(const ProtocolError& error) {
   return failed(Cause::kIo, error.detail);
 }
 
-Exchanged unsolicited(const char* when) {
-  return failed(Cause::kUnsolicited, std::string("the handler wrote to its stdout ") + when);
-}
-
 // The handler's stopTime is wall clock, for its information; our own deadline never is.
 std::chrono::sys_time<std::chrono::nanoseconds> stop_time(Deadline deadline) {
   const auto left = deadline - std::chrono::steady_clock::now();
@@ -139,8 +135,6 @@ asio::awaitable<Exchanged> exchange(HandlerProtocol how, Channel& channel, const
                                                   std::to_string(limits.request_max));
   if (how == HandlerProtocol::kExec)
     co_return co_await exchange_process(channel, input, limits, deadline);
-  // What is there before the question belongs to nobody: it must not become this caller's answer.
-  if (channel.unsolicited()) co_return unsolicited("before it was asked");
   // Not a conditional expression: g++ 12 copies its coroutine temporaries bit by bit.
   Exchanged done;
   if (how == HandlerProtocol::kFnrun) {
@@ -149,7 +143,7 @@ asio::awaitable<Exchanged> exchange(HandlerProtocol how, Channel& channel, const
     done = co_await exchange_line(channel, input, limits, deadline);
   }
   if (done.cause == Cause::kAnswered && channel.unsolicited())
-    co_return unsolicited("after its answer");
+    co_return failed(Cause::kUnsolicited, "the handler wrote to its stdout after its answer");
   co_return done;
 }
 

@@ -47,7 +47,9 @@ struct Exchanged {
   std::optional<protocol::Result> result;
 };
 
-// One deadline for writing and reading together. `input` is borrowed until the end.
+// One deadline for writing and reading together. `input` is borrowed until the end. But for kExec:
+// the channel was just found silent (Channel::unsolicited()), for what is there before the question
+// belongs to nobody, and must not become this caller's answer.
 [[nodiscard]] boost::asio::awaitable<Exchanged> exchange(HandlerProtocol how,
                                                          protocol::Channel& channel,
                                                          const Input& input, ExchangeLimits limits,

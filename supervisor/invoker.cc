@@ -64,6 +64,10 @@ std::int64_t microseconds_since(steady_clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start).count();
 }
 
+// What is used between two calls is on no call's account, unless they follow each other this fast:
+// to look again would cost more than it could tell.
+constexpr std::chrono::microseconds kNoPause{100};
+
 // What a call found: its report tells differences, because a sandbox serves many.
 struct Before {
   std::uint64_t call = 0;
@@ -142,6 +146,7 @@ struct Invoker::State {
   LogSink log_sink;
   std::shared_ptr<ResourceWatch> watch;
   isolation::ResourceUse last_use;  // As the last call left it.
+  steady_clock::time_point last_answer{};
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
   std::optional<isolation::Leftovers> leftovers;  // Where calls must leave nothing behind.
   bool dirty = false;                             // One did, or nobody can tell.
@@ -152,6 +157,7 @@ struct Invoker::State {
   std::uint64_t calls_served = 0;
   const steady_clock::time_point born = steady_clock::now();
   bool stderr_ended = false;
+  bool found_silent = false;  // By usable(), a moment ago.
   bool dead = false;
   bool finished = false;
   bool cancelled = false;
@@ -162,6 +168,7 @@ struct Invoker::State {
   }
   static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
   void end_stderr();
+  bool speaks_unasked();
   void exceeded(Cause cause);
   Before look_before(std::uint64_t call);
   asio::awaitable<void> remember_clean_state(Deadline deadline);
@@ -204,6 +211,13 @@ void Invoker::State::end_stderr() {
   log.finish(steady_clock::now(), sink);
 }
 
+// Whoever takes an invoker for a call has just asked whether it is usable(); a new one nobody
+// asked.
+bool Invoker::State::speaks_unasked() {
+  const bool known = std::exchange(found_silent, false);
+  return !known && protocol != HandlerProtocol::kExec && channel.unsolicited();
+}
+
 // The end of its streams ends the call, if one is in flight.
 void Invoker::State::exceeded(Cause cause) {
   if (call == 0)
@@ -214,13 +228,13 @@ void Invoker::State::exceeded(Cause cause) {
   sandbox.kill(kill_reason(cause));
 }
 
-// CPU time is looked at anew: what something in the background used between two calls is not on the
-// account of the second. Limits hit meanwhile are: nothing else could tell of them.
+// CPU time is looked at anew after a pause: what something in the background used between two calls
+// is not on the account of the second. Limits hit meanwhile are: nothing else could tell of them.
 Before Invoker::State::look_before(std::uint64_t of_call) {
   if (calls_served == 0) last_use = sandbox.use();  // What the start took is nobody's.
   sandbox.reset_peak();
   Before before{of_call, steady_clock::now(), last_use, log.emitted(), log.dropped()};
-  before.use.cpu = sandbox.cpu_time();
+  if (before.began - last_answer > kNoPause) before.use.cpu = sandbox.cpu_time();
   return before;
 }
 
@@ -242,6 +256,7 @@ asio::awaitable<bool> Invoker::State::settled_before(Deadline limit) {
 asio::awaitable<void> Invoker::State::remember_clean_state(Deadline deadline) {
   if (plan->policy.reuse.mode != policies::Reuse::Mode::kClean || leftovers || calls_served > 0)
     co_return;
+  found_silent = false;  // It may speak meanwhile.
   leftovers.emplace(sandbox.leftovers(*plan));
   const auto limit = std::min(deadline, steady_clock::now() + plan->policy.limits.start_timeout);
   (void)co_await settled_before(limit);
@@ -346,6 +361,9 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   } else if (deadline == Deadline::max()) {
     done.cause = Cause::kSetup;
     done.detail = "a call without a deadline could last for ever: give it one";
+  } else if (state->speaks_unasked()) {
+    done.cause = Cause::kUnsolicited;
+    done.detail = "the handler wrote to its stdout before it was asked";
   } else {
     done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
   }
@@ -355,6 +373,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
   state->watch->end_call(state->last_use.cpu);
   state->call = 0;
+  state->last_answer = steady_clock::now();
   co_return invocation;
 }
 
@@ -451,8 +470,8 @@ void Invoker::State::add_forbidden(Evidence& evidence) {
 
 void Invoker::State::fill(InvocationReport& report) const {
   report.handler = plan->handler.path;
-  report.layers = plan->layers;
-  report.degraded = plan->degraded;
+  report.layers = {plan, &plan->layers};
+  report.degraded = {plan, &plan->degraded};
   report.sandbox.pid = sandbox.pid();
   report.sandbox.slot_uid = sandbox.slot_uid();
   report.sandbox.calls_served = calls_served;
@@ -467,8 +486,13 @@ void Invoker::cancel() {
 }
 
 bool Invoker::usable() {
-  return !state_->dead && !state_->dirty && !state_->sandbox.handler_ended() &&
-         !state_->channel.unsolicited();
+  state_->found_silent = !state_->dead && !state_->dirty && !state_->sandbox.handler_ended() &&
+                         !state_->channel.unsolicited();
+  return state_->found_silent;
+}
+
+bool Invoker::dead() const noexcept {
+  return state_->dead;
 }
 
 bool Invoker::dirty() const noexcept {

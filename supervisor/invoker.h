@@ -50,16 +50,18 @@ class Invoker {
   Invoker& operator=(const Invoker&) = delete;
   ~Invoker();
 
-  // Precondition: usable(), and no call in flight. A call without a deadline (Deadline::max()) is
-  // refused as kSetupFailed; fnrun calls that ErrMissingTimeout.
+  // Precondition: new or usable(), and no call in flight. A call without a deadline
+  // (Deadline::max()) is refused as kSetupFailed; fnrun calls that ErrMissingTimeout.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(const Input& input, std::uint64_t call,
                                                           Deadline deadline);
   // Ends the call in flight with kCancelled.
   void cancel();
 
   // Alive, silent since its last answer, and clean where the policy's `reuse` asks for that: fit
-  // for another call.
+  // for another call, if that begins at once.
   [[nodiscard]] bool usable();
+  // Killed. One that ended by itself is only not usable().
+  [[nodiscard]] bool dead() const noexcept;
   // A call left something behind, where the policy wants none to.
   [[nodiscard]] bool dirty() const noexcept;
   // Between two calls, where the policy says `freeze_idle`: nothing inside uses CPU until wake(),

@@ -74,7 +74,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   void refill();
   static asio::awaitable<void> start_ahead(std::shared_ptr<State> state);
   void refill_at(steady_clock::time_point when);
-  bool fit_for_reuse(Invoker& invoker) const;
+  bool wanted(const Invoker& invoker) const;
   void retire(std::unique_ptr<Invoker> invoker);
   static asio::awaitable<void> bury(std::shared_ptr<State> state, std::unique_ptr<Invoker> dead);
   asio::awaitable<void> await_change();
@@ -158,9 +158,10 @@ void Pool::State::refill_at(steady_clock::time_point when) {
   });
 }
 
-bool Pool::State::fit_for_reuse(Invoker& invoker) const {
+// As far as the reuse policy says; whether it is fit for a call is asked when it is taken.
+bool Pool::State::wanted(const Invoker& invoker) const {
   if (stopping || options.protocol == HandlerProtocol::kExec || invoker.plan() != plan ||
-      !invoker.usable())
+      invoker.dead() || invoker.dirty())
     return false;
   const policies::Reuse& reuse = plan->policy.reuse;
   const std::uint64_t served = invoker.calls_served();
@@ -222,9 +223,10 @@ std::unique_ptr<Invoker> Pool::State::pop_idle() {
   while (!idle.empty()) {
     auto invoker = std::move(idle.back());
     idle.pop_back();
-    if (fit_for_reuse(*invoker) && invoker->wake()) return invoker;
+    const bool usable = invoker->usable();
+    if (usable && wanted(*invoker) && invoker->wake()) return invoker;
     // One that died before its first call is a start that failed, only later.
-    if (invoker->calls_served() == 0 && !invoker->usable()) note_failure();
+    if (invoker->calls_served() == 0 && !usable) note_failure();
     retire(std::move(invoker));
   }
   return nullptr;
@@ -289,7 +291,7 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
 void Pool::give_back(std::unique_ptr<Invoker> invoker) {
   --state_->busy;
   if (invoker->dirty()) ++state_->dirty;
-  if (state_->fit_for_reuse(*invoker)) {
+  if (state_->wanted(*invoker)) {
     invoker->rest();
     state_->idle.push_back(std::move(invoker));
   } else {

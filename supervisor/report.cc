@@ -157,8 +157,8 @@ std::string to_json(const InvocationReport& report) {
   json["warned"] = report.warned;
   json["leftovers"] = report.leftovers;
   json["usage"] = usage_of(report.usage);
-  json["layers"] = report.layers;
-  json["degraded"] = report.degraded;
+  json["layers"] = report.layers ? *report.layers : std::vector<std::string>{};
+  json["degraded"] = report.degraded ? *report.degraded : std::map<std::string, std::string>{};
   json["stderr"] = {{"lines_emitted", report.stderr_lines.emitted},
                     {"lines_dropped", report.stderr_lines.dropped}};
   return json.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -75,8 +76,10 @@ struct InvocationReport {
   std::vector<std::string>
       leftovers;  // What the call left behind: why nobody else gets its sandbox.
   Usage usage;
-  std::vector<std::string> layers;              // In force, in the order of setting up.
-  std::map<std::string, std::string> degraded;  // Layer or limit -> what stands in for it, or why.
+  // Of the plan, which many calls share; null: none.
+  std::shared_ptr<const std::vector<std::string>> layers;  // In force, in the order of setting up.
+  // Layer or limit -> what stands in for it, or why.
+  std::shared_ptr<const std::map<std::string, std::string>> degraded;
   StderrLines stderr_lines;
 };
 

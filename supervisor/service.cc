@@ -81,14 +81,14 @@ Service::~Service() = default;
 // A call that never reached a handler.
 Invocation Service::State::refuse(std::uint64_t of_call, Cause cause,
                                   std::optional<isolation::SetupError> setup) {
-  const isolation::Plan& plan = *pool.plan();
+  const auto& plan = pool.plan();
   Invocation invocation;
   InvocationReport& report = invocation.report;
   report.sequence = of_call;
   report.policy = options.policy_name;
-  report.handler = plan.handler.path;
-  report.layers = plan.layers;
-  report.degraded = plan.degraded;
+  report.handler = plan->handler.path;
+  report.layers = {plan, &plan->layers};
+  report.degraded = {plan, &plan->degraded};
   report.evidence.setup = std::move(setup);
   report.outcome = decide(cause, report.evidence);
   return invocation;

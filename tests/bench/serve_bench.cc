@@ -4,6 +4,8 @@
 // HANDLER is bench_echo; the sections are call, idle, payload, deadline, launch, never, large.
 // Prints each number with its limit; a slow machine is no error. --assert is for a quiet machine
 // and a person who asked: it exits 1 beyond a limit. See README.md.
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -60,6 +62,9 @@ int run(const Options& options) {
 }  // namespace fnrun::bench
 
 int main(int argc, char** argv) {
+  // As fnrun-supervise does, and protocol/README.md tells every program to that moves megabytes.
+  ::mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
   try {
     return fnrun::bench::run(fnrun::bench::parse_options(argc, argv, fnrun::bench::kRounds));
   } catch (const std::exception& problem) {

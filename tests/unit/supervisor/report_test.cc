@@ -14,6 +14,8 @@ namespace fnrun::supervisor {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Layers = std::vector<std::string>;
+using Degraded = std::map<std::string, std::string>;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -51,8 +53,8 @@ InvocationReport full_report() {
                   .io_written_bytes = 12,
                   .max_rss_kib = 3'072,
                   .context_switches = 9};
-  report.layers = {"user_namespace", "seccomp"};
-  report.degraded = {{"landlock", "not in this kernel"}};
+  report.layers = std::make_shared<const Layers>(Layers{"user_namespace", "seccomp"});
+  report.degraded = std::make_shared<const Degraded>(Degraded{{"landlock", "not in this kernel"}});
   report.stderr_lines = {3, 1};
   return report;
 }
@@ -215,8 +217,8 @@ TEST(Report, HostileTextsStayOneAsciiLineOfValidJson) {
   report.handler = report.policy = report.evidence.detail = report.usage.source = hostile;
   report.evidence.setup = isolation::SetupError{isolation::SetupStep::kExec, 0, ENOENT, hostile};
   report.env = {{hostile, hostile}};
-  report.layers = {hostile};
-  report.degraded = {{hostile, hostile}};
+  report.layers = std::make_shared<const Layers>(Layers{hostile});
+  report.degraded = std::make_shared<const Degraded>(Degraded{{hostile, hostile}});
   const std::string text = to_json(report);
   for (const char c : text) ASSERT_TRUE(c >= 0x20 && c < 0x7f) << static_cast<int>(c);
   EXPECT_EQ(keys_of(Json::parse(text)), keys_of(parsed(full_report())));
