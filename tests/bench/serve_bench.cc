@@ -30,13 +30,20 @@ constexpr struct {
 
 int run(const Options& options) {
   const WalkableCopy handler(options.handler);
-  const auto plan =
-      std::make_shared<const isolation::Plan>(make_plan(options.policy, handler.path()));
-  const About about = describe(*plan, options);
+  const auto plan = [&](std::optional<policies::Reuse> reuse) {
+    return std::make_shared<const isolation::Plan>(
+        make_plan(options.policy, handler.path(), reuse));
+  };
+  const auto shipped = plan({});
+  policies::Reuse always;
+  always.mode = policies::Reuse::Mode::kAlways;
+  policies::Reuse never;
+  never.mode = policies::Reuse::Mode::kNever;
+  const About about = describe(*shipped, options);
   for (const auto& [name, value] : about) std::cout << name << ": " << value << '\n';
-  auto launcher = isolation::Launcher::make(plan->host);
+  auto launcher = isolation::Launcher::make(shipped->host);
   if (!launcher) throw std::runtime_error(launcher.error().to_string());
-  const Subject subject{*launcher, plan, options.rounds};
+  const Subject subject{*launcher, shipped, plan(always), plan(never), options.rounds};
   std::vector<Samples> all;
   bool within = true;
   const auto show = [&](const Section& section) {

@@ -93,7 +93,7 @@ Section round_trip(const Subject& subject, const Placement& at) {
   constexpr std::size_t kCalls = 200;
   constexpr std::size_t kUncounted = 20;  // After the CPU was another's.
   pin_to(at.other);
-  Serving serving(subject.launcher, subject.plan, {});
+  Serving serving(subject.launcher, subject.always, {});
   RawEcho raw(Carrier::kPipes, kSmall);
   const auto turn = [&](auto& echo) {
     return [&](std::vector<double>& us) {
@@ -109,8 +109,15 @@ Section round_trip(const Subject& subject, const Placement& at) {
   const auto raw_call = [&](std::size_t count, std::vector<double>& us) { raw.calls(count, us); };
   const std::string ours = "fnrun, " + at.name;
   const std::string theirs = "raw ping-pong, " + at.name;
+  const std::string careful = ours + ", reuse as shipped";
+  Serving shipped(subject.launcher, subject.shipped, {});
+  const auto careful_call = [&](std::size_t count, std::vector<double>& us) {
+    shipped.calls(count, kSmall, us);
+  };
   Section section{"A warm call of 64 B, " + at.name, theirs, {}, {}};
-  section.rows = in_turns({{ours, turn(call)}, {theirs, turn(raw_call)}}, subject.rounds);
+  section.rows =
+      in_turns({{ours, turn(call)}, {theirs, turn(raw_call)}, {careful, turn(careful_call)}},
+               subject.rounds);
   section.claims.push_back({"64 B, " + at.name + ": x raw (median)",
                             ratio(section.rows[0], section.rows[1]), kLimitOfRawCall});
   return section;
@@ -166,7 +173,7 @@ std::vector<Section> round_trips(const Subject& subject) {
 std::vector<Section> idle_pool(const Subject& subject) {
   constexpr std::size_t kSpans = 5;
   constexpr std::size_t kReady = 4;
-  Serving serving(subject.launcher, subject.plan, with_spares(kReady));
+  Serving serving(subject.launcher, subject.always, with_spares(kReady));
   const auto turn = [&](std::vector<double>& us) {
     std::vector<double> ignored;
     serving.calls(100, kSmall, ignored);
@@ -181,7 +188,7 @@ std::vector<Section> idle_pool(const Subject& subject) {
 
 std::vector<Section> payload(const Subject& subject) {
   constexpr std::size_t kCalls = 10;
-  Serving serving(subject.launcher, subject.plan, {});
+  Serving serving(subject.launcher, subject.always, {});
   RawEcho pipes(Carrier::kPipes, kLarge);
   RawEcho sockets(Carrier::kSocketPair, kLarge);
   const std::string by_pipes = "raw echo, 1 MiB pipes";
@@ -202,7 +209,7 @@ std::vector<Section> payload(const Subject& subject) {
 std::vector<Section> deadline(const Subject& subject) {
   constexpr milliseconds kTimeout(50);
   constexpr std::size_t kReady = 2;
-  Serving serving(subject.launcher, subject.plan, with_spares(kReady));
+  Serving serving(subject.launcher, subject.shipped, with_spares(kReady));
   std::vector<double> next;
   const auto turn = [&](std::vector<double>& us) {
     const auto overrun = serving.overrun(kTimeout);
@@ -226,8 +233,8 @@ std::vector<Section> deadline(const Subject& subject) {
 
 std::vector<Section> cold_launch(const Subject& subject) {
   constexpr std::size_t kLaunches = 3;
-  const auto ours = find_case(*subject.plan, kFnrun);
-  const auto raw = find_case(*subject.plan, kRaw);
+  const auto ours = find_case(*subject.shipped, kFnrun);
+  const auto raw = find_case(*subject.shipped, kRaw);
   Section section{"A launch, until the handler is gone", kRaw, {}, {}};
   section.rows = in_turns({{kFnrun, [&](std::vector<double>& us) { launch(*ours, kLaunches, us); }},
                            {kRaw, [&](std::vector<double>& us) { launch(*raw, kLaunches, us); }}},
@@ -243,11 +250,10 @@ std::vector<Section> never_reused(const Subject& subject) {
   constexpr std::size_t kReady = 4;
   auto options = with_spares(kReady);
   options.admission.places = kLaunchers;
-  options.reuse.calls_max = 1;
   options.launching_threads = kLaunchers;
-  Serving serving(subject.launcher, subject.plan, std::move(options));
+  Serving serving(subject.launcher, subject.never, std::move(options));
   std::vector<std::unique_ptr<Case>> raws;
-  for (std::size_t i = 0; i < kLaunchers; ++i) raws.push_back(find_case(*subject.plan, kRaw));
+  for (std::size_t i = 0; i < kLaunchers; ++i) raws.push_back(find_case(*subject.shipped, kRaw));
   const auto raw_turn = [&](std::vector<double>& us) {
     const auto began = Clock::now();
     std::array<std::exception_ptr, kLaunchers> thrown;
@@ -283,7 +289,7 @@ std::vector<Section> never_reused(const Subject& subject) {
 std::vector<Section> large_supervisor(const Subject& subject) {
   constexpr std::size_t kLaunches = 5;
   constexpr std::size_t kSize = 512UL * 1024 * 1024;
-  const auto ours = find_case(*subject.plan, kFnrun);
+  const auto ours = find_case(*subject.shipped, kFnrun);
   const std::string small = "fnrun, small supervisor";
   Section section{"A launch by a supervisor with memory of its own", small, {}, {}};
   section.rows = in_turns({{"fnrun, supervisor of 512 MiB",

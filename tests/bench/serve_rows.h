@@ -30,13 +30,17 @@ struct Section {
   std::vector<Claim> claims;
 };
 
+// The plans differ only in how sandboxes are reused.
 struct Subject {
   isolation::Launcher& launcher;
-  std::shared_ptr<const isolation::Plan> plan;
+  std::shared_ptr<const isolation::Plan> shipped;
+  std::shared_ptr<const isolation::Plan> always;
+  std::shared_ptr<const isolation::Plan> never;
   std::size_t rounds = 0;
 };
 
-// A warm call of 64 bytes: on one CPU, across two, and wherever the kernel likes.
+// A warm call of 64 bytes: on one CPU, across two, and wherever the kernel likes; and what it costs
+// to look after each for what it left behind.
 [[nodiscard]] std::vector<Section> round_trips(const Subject& subject);
 // What a pool that nobody calls costs, just after it was busy.
 [[nodiscard]] std::vector<Section> idle_pool(const Subject& subject);

@@ -82,9 +82,11 @@ WalkableCopy::~WalkableCopy() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-isolation::Plan make_plan(const std::string& policy_file, const std::string& handler_file) {
-  const auto policy = policies::load_policy(policy_file, {});
+isolation::Plan make_plan(const std::string& policy_file, const std::string& handler_file,
+                          std::optional<policies::Reuse> reuse) {
+  auto policy = policies::load_policy(policy_file, {});
   if (!policy) throw std::runtime_error(policy.error().to_string());
+  if (reuse) policy->reuse = *reuse;
   const auto host = isolation::probe_host();
   if (!host) throw std::runtime_error(host.error().to_string());
   auto handler = isolation::find_handler({handler_file}, *policy, "", *host);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,7 +39,9 @@ class WalkableCopy {
   std::filesystem::path folder_;
 };
 
-[[nodiscard]] isolation::Plan make_plan(const std::string& policy_file, const std::string& handler);
+// By the policy as it is, or with another way of reusing sandboxes.
+[[nodiscard]] isolation::Plan make_plan(const std::string& policy_file, const std::string& handler,
+                                        std::optional<policies::Reuse> reuse = {});
 
 // Where and when, by name: for the head of the output and of the raw samples.
 using About = std::vector<std::pair<std::string, std::string>>;
