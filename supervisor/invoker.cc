@@ -149,6 +149,7 @@ struct Invoker::State {
   steady_clock::time_point last_answer{};
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
   std::optional<isolation::Leftovers> leftovers;  // Where calls must leave nothing behind.
+  bool remembered = false;                        // What was there before the first call.
   bool dirty = false;                             // One did, or nobody can tell.
   std::vector<std::string> left_behind;           // By the call in flight.
   bool resting = false;
@@ -171,9 +172,11 @@ struct Invoker::State {
   bool speaks_unasked();
   void exceeded(Cause cause);
   Before look_before(std::uint64_t call);
-  asio::awaitable<void> remember_clean_state(Deadline deadline);
+  [[nodiscard]] bool to_remember() const;
+  static asio::awaitable<void> remember_clean_state(std::shared_ptr<State> state,
+                                                    std::uint64_t of_call, Deadline deadline);
   asio::awaitable<void> find_leftovers();
-  asio::awaitable<bool> settled_before(Deadline limit);
+  asio::awaitable<void> come_to_rest(std::uint64_t of_call, Deadline limit);
   static void warn_before(const std::shared_ptr<State>& state, Deadline deadline,
                           asio::steady_timer& timer);
   void warn();
@@ -238,31 +241,44 @@ Before Invoker::State::look_before(std::uint64_t of_call) {
   return before;
 }
 
-// Until everything inside sleeps; false if it does not, or has ended.
-asio::awaitable<bool> Invoker::State::settled_before(Deadline limit) {
+// Until everything inside sleeps; less if that takes too long, or another call has begun since.
+asio::awaitable<void> Invoker::State::come_to_rest(std::uint64_t of_call, Deadline limit) {
   constexpr std::chrono::microseconds kFirstPause{250};
   constexpr std::chrono::microseconds kLongestPause{5'000};
-  for (auto patience = kFirstPause; !leftovers->settled();
-       patience = std::min(patience * 2, kLongestPause)) {
-    if (cancelled || steady_clock::now() >= limit || sandbox.handler_ended()) co_return false;
+  auto patience = kFirstPause;
+  while (call == of_call && !cancelled && !sandbox.handler_ended() && steady_clock::now() < limit &&
+         !leftovers->settled()) {
     pause.expires_after(patience);
+    patience = std::min(patience * 2, kLongestPause);
     co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
   }
-  co_return true;
+}
+
+bool Invoker::State::to_remember() const {
+  return plan->policy.reuse.mode == policies::Reuse::Mode::kClean &&
+         protocol != HandlerProtocol::kExec && !remembered && calls_served == 0;
 }
 
 // Before its first call, once the handler waits for it: what a runtime opens and writes while it
-// starts is its own. One that is still busy after the start timeout is taken as it is.
-asio::awaitable<void> Invoker::State::remember_clean_state(Deadline deadline) {
-  if (plan->policy.reuse.mode != policies::Reuse::Mode::kClean || leftovers || calls_served > 0)
-    co_return;
-  found_silent = false;  // It may speak meanwhile.
-  leftovers.emplace(sandbox.leftovers(*plan));
-  const auto limit = std::min(deadline, steady_clock::now() + plan->policy.limits.start_timeout);
-  (void)co_await settled_before(limit);
-  if (const auto remembered = leftovers->remember(); !remembered) {
-    log_line("what calls leave behind cannot be told: " + remembered.error().to_string());
-    dirty = true;
+// starts is its own. One that is still busy after the start timeout is taken as it is. Begun when
+// the sandbox runs, so that no caller pays for it; a call that comes sooner begins it anew.
+asio::awaitable<void> Invoker::State::remember_clean_state(std::shared_ptr<State> state,
+                                                           std::uint64_t of_call,
+                                                           Deadline deadline) {
+  const auto superseded = [&] {
+    return state->dead || state->remembered || state->call != of_call;
+  };
+  if (superseded()) co_return;
+  state->found_silent = false;  // It may speak meanwhile.
+  state->leftovers.emplace(state->sandbox.leftovers(*state->plan));
+  const auto limit =
+      std::min(deadline, steady_clock::now() + state->plan->policy.limits.start_timeout);
+  co_await state->come_to_rest(of_call, limit);
+  if (superseded()) co_return;
+  state->remembered = true;
+  if (const auto seen = state->leftovers->remember(); !seen) {
+    state->log_line("what calls leave behind cannot be told: " + seen.error().to_string());
+    state->dirty = true;
   }
 }
 
@@ -270,10 +286,10 @@ asio::awaitable<void> Invoker::State::remember_clean_state(Deadline deadline) {
 // is something to tidy. What cannot be looked at is not clean.
 asio::awaitable<void> Invoker::State::find_leftovers() {
   left_behind.clear();
-  if (!leftovers || dirty) co_return;
+  if (!remembered || dirty) co_return;
   auto found = leftovers->find();
   if (found && !found->empty()) {
-    (void)co_await settled_before(steady_clock::now() + kTidyGrace);
+    co_await come_to_rest(call, steady_clock::now() + kTidyGrace);
     found = leftovers->find();
   }
   if (found)
@@ -339,6 +355,9 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::serve(asio::any_io_executor
                                        std::move(*stderr_channel), std::move(log));
   state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
+  if (state->to_remember())
+    asio::co_spawn(executor, State::remember_clean_state(state, 0, Deadline::max()),
+                   asio::detached);
   state->watch->start();
   return std::unique_ptr<Invoker>(new Invoker(std::move(state)));
 }
@@ -354,7 +373,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
       static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
   asio::steady_timer warning(state->executor);
   State::warn_before(state, deadline, warning);
-  if (state->protocol != HandlerProtocol::kExec) co_await state->remember_clean_state(deadline);
+  if (state->to_remember()) co_await State::remember_clean_state(state, call, deadline);
   Exchanged done;
   if (state->cancelled) {
     done.cause = Cause::kCancelled;
