@@ -2,6 +2,7 @@
 // before each.
 #include "protocol/channel.h"
 
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -199,7 +200,17 @@ class Channel::State : public std::enable_shared_from_this<State> {
       return end(sink);
     }
     if (n < 0) return step_after("read");
-    return pour({buffer.data(), static_cast<std::size_t>(n)}, sink);
+    const auto poured = pour({buffer.data(), static_cast<std::size_t>(n)}, sink);
+    if (poured && *poured == Step::kAgain && static_cast<std::size_t>(n) == buffer.size())
+      sink.expect(waiting());
+    return poured;
+  }
+
+  // What the peer has sent and we have not read.
+  std::size_t waiting() const {
+    int bytes = 0;
+    return ::ioctl(in_.fd(), FIONREAD, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes)
+                                                                 : 0;
   }
 
   static ErrorOr<Step> end(Sink& sink) {

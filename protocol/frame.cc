@@ -85,13 +85,21 @@ void FrameDecoder::check_header() {
 // something may round up to twice its size.
 void FrameDecoder::append(std::span<const char> bytes) {
   const std::size_t needed = body_.size() + bytes.size();
-  if (needed > body_.capacity()) {
-    std::string bigger;
-    bigger.reserve(std::min(body_size_, std::max({kFirstCapacity, needed, 2 * body_.capacity()})));
-    bigger.append(body_);
-    body_.swap(bigger);
-  }
+  if (needed > body_.capacity()) grow(std::max({kFirstCapacity, needed, 2 * body_.capacity()}));
   body_.append(bytes.data(), bytes.size());
+}
+
+void FrameDecoder::expect(std::size_t waiting) {
+  if (error_) return;
+  waiting = std::min(waiting, body_size_ - body_.size());
+  if (body_.size() + waiting > body_.capacity()) grow(body_.size() + waiting);
+}
+
+void FrameDecoder::grow(std::size_t capacity) {
+  std::string bigger;
+  bigger.reserve(std::min(body_size_, capacity));
+  bigger.append(body_);
+  body_.swap(bigger);
 }
 
 }  // namespace fnrun::protocol

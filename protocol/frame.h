@@ -2,7 +2,8 @@
 //
 // A pure codec over spans: no descriptors, no messages. The bytes come from a hostile handler, so
 // the decoder is total (any bytes, cut anywhere), refuses a length before it allocates for it, and
-// never holds more than about twice what it has received. Not thread-safe; one stream owns one.
+// never holds more than about twice what it has received, or was told is waiting. Not thread-safe;
+// one stream owns one.
 #pragma once
 
 #include <array>
@@ -37,6 +38,10 @@ class FrameDecoder {
   // call returns the same error, for nobody can say where the next frame would begin.
   [[nodiscard]] ErrorOr<Progress> feed(std::span<const char> bytes);
 
+  // So many bytes more are known to have come, and will be fed next: room for them is made at once,
+  // not by doubling.
+  void expect(std::size_t waiting);
+
   // The body of the complete frame; the decoder is idle again. Precondition: feed() said complete.
   [[nodiscard]] std::string take();
 
@@ -54,6 +59,7 @@ class FrameDecoder {
   }
   void check_header();
   void append(std::span<const char> bytes);
+  void grow(std::size_t capacity);
 
   std::size_t max_body_;
   FrameHeader header_{};

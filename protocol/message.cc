@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/system/result.hpp>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "fnrun.pb.h"
@@ -23,6 +24,7 @@ static_assert(protobuf::ExecutionContext::kEnvVarsFieldNumber == 2);
 static_assert(protobuf::Result::kEnvVarsFieldNumber == 1);
 
 constexpr std::uint32_t kEventData = protobuf::Event::kDataFieldNumber;
+constexpr std::uint32_t kResultLastNested = protobuf::Result::kEnvVarsFieldNumber;
 constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 
 ProtocolError invalid(std::string why) {
@@ -33,6 +35,7 @@ ProtocolError invalid(std::string why) {
 // own: 6 MiB of two-byte fields become hundreds. So they are counted before it sees them, those of
 // the messages within (the fields numbered up to `last_nested`) too.
 ErrorOr<void> survey(std::string_view body, std::uint32_t last_nested) {
+  if (body.size() > kFrameBodyMax) return invalid("longer than a frame can be");
   std::size_t fields = 0;
   wire::Reader reader(body);
   wire::Field field;
@@ -51,14 +54,39 @@ ErrorOr<void> survey(std::string_view body, std::uint32_t last_nested) {
   return {};
 }
 
-ErrorOr<void> parse(std::string_view body, std::uint32_t last_nested, MessageLite& message) {
-  if (body.size() > kFrameBodyMax) return invalid("longer than a frame can be");
-  if (auto surveyed = survey(body, last_nested); !surveyed) return surveyed;
+// Precondition: survey() found nothing.
+ErrorOr<void> parse_surveyed(std::string_view body, MessageLite& message) {
   // A string that is not UTF-8 makes protobuf write to stderr: a handler could fill our log.
   const google::protobuf::LogSilencer silencer;
   if (!message.ParseFromArray(body.data(), static_cast<int>(body.size())))
     return invalid("not valid protobuf, or a string in it is not UTF-8");
   return {};
+}
+
+ErrorOr<void> parse(std::string_view body, std::uint32_t last_nested, MessageLite& message) {
+  if (auto surveyed = survey(body, last_nested); !surveyed) return surveyed;
+  return parse_surveyed(body, message);
+}
+
+// Where the one field of this number lies that is worth not being copied; nothing if there is none,
+// or several.
+struct Place {
+  std::size_t field = 0;  // From its tag
+  std::size_t bytes = 0;  // and from its content
+  std::size_t end = 0;    // to its end.
+};
+std::optional<Place> find_large(std::string_view body, std::uint32_t number) {
+  constexpr std::size_t kLarge = 16 * 1024;
+  std::optional<Place> found;
+  wire::Reader reader(body);
+  wire::Field field;
+  for (std::size_t start = 0; reader.next(field); start = body.size() - reader.left()) {
+    if (field.number != number || field.type != wire::Type::kBytes) continue;
+    if (found || field.bytes.size() < kLarge) return std::nullopt;
+    const std::size_t end = body.size() - reader.left();
+    found = Place{start, end - field.bytes.size(), end};
+  }
+  return found;
 }
 
 // Length and body in one allocation.
@@ -101,6 +129,11 @@ std::vector<EnvVar> take_unique_env(Repeated& in) {
       env[place->second].value = std::move(*variable.mutable_value());
   }
   return env;
+}
+
+Result to_result(protobuf::Result& message) {
+  return {message.status(), std::move(*message.mutable_data()),
+          take_unique_env(*message.mutable_envvars())};
 }
 
 }  // namespace
@@ -177,10 +210,22 @@ ErrorOr<ExecutionContext> parse_execution_context(std::string_view body) {
 
 ErrorOr<Result> parse_result(std::string_view body) {
   protobuf::Result message;
-  if (auto parsed = parse(body, protobuf::Result::kEnvVarsFieldNumber, message); !parsed)
-    return parsed.error();
-  return Result{message.status(), std::move(*message.mutable_data()),
-                take_unique_env(*message.mutable_envvars())};
+  if (auto parsed = parse(body, kResultLastNested, message); !parsed) return parsed.error();
+  return to_result(message);
+}
+
+ErrorOr<Result> take_result(std::string body) {
+  const auto data = find_large(body, protobuf::Result::kDataFieldNumber);
+  if (!data) return parse_result(body);
+  if (auto surveyed = survey(body, kResultLastNested); !surveyed) return surveyed.error();
+  protobuf::Result message;
+  const std::string others = body.substr(0, data->field) + body.substr(data->end);
+  if (auto parsed = parse_surveyed(others, message); !parsed) return parsed.error();
+  Result result = to_result(message);
+  body.resize(data->end);
+  body.erase(0, data->bytes);
+  result.data = std::move(body);
+  return result;
 }
 
 }  // namespace fnrun::protocol

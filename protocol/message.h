@@ -35,5 +35,7 @@ struct EventHead {
 // A context without a stop time is invalid: there is no invocation without a deadline.
 [[nodiscard]] ErrorOr<ExecutionContext> parse_execution_context(std::string_view body);
 [[nodiscard]] ErrorOr<Result> parse_result(std::string_view body);
+// The same, and megabytes of data are not copied: they stay where they are.
+[[nodiscard]] ErrorOr<Result> take_result(std::string body);
 
 }  // namespace fnrun::protocol

@@ -24,6 +24,8 @@ class Sink {
 
   // How many of the bytes it took; fewer than all only when it is done.
   [[nodiscard]] virtual ErrorOr<std::size_t> feed(std::span<const char> bytes) = 0;
+  // So many bytes more have come, and are fed next.
+  virtual void expect(std::size_t waiting) { static_cast<void>(waiting); }
   // The stream has ended: done with what there is, or the error that this makes.
   [[nodiscard]] virtual ErrorOr<void> end() = 0;
   [[nodiscard]] virtual bool done() const = 0;
@@ -40,6 +42,7 @@ class FrameSink final : public Sink {
     done_ = progress->complete;
     return progress->consumed;
   }
+  void expect(std::size_t waiting) override { decoder_.expect(waiting); }
   ErrorOr<void> end() override { return decoder_.end_of_input(); }
   bool done() const override { return done_; }
   bool idle() const override { return decoder_.idle(); }

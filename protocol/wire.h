@@ -59,6 +59,8 @@ class Reader {
   // False at the end of the message, and when what follows is not a field: then malformed().
   [[nodiscard]] bool next(Field& field) noexcept;
   [[nodiscard]] bool malformed() const noexcept { return malformed_; }
+  // Bytes that were not yet walked over.
+  [[nodiscard]] std::size_t left() const noexcept { return rest_.size(); }
   // Fields so far, those inside groups included: each may cost a parser an allocation.
   [[nodiscard]] std::size_t fields_seen() const noexcept { return fields_seen_; }
 

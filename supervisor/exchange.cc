@@ -64,9 +64,9 @@ asio::awaitable<Exchanged> exchange_frames(Channel& channel, const Input& input,
                                                 asio::buffer(input.data), asio::buffer(*tail)};
   const auto written = co_await channel.write(parts, deadline);
   if (!written) co_return failed(written.error());
-  const auto body = co_await channel.read_frame(limits.response_max, deadline);
+  auto body = co_await channel.read_frame(limits.response_max, deadline);
   if (!body) co_return failed(body.error());
-  auto result = protocol::parse_result(*body);
+  auto result = protocol::take_result(std::move(*body));
   if (!result) co_return failed(result.error());
   co_return Exchanged{Cause::kAnswered, "", std::move(*result)};
 }

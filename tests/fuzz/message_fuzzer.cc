@@ -43,6 +43,9 @@ void execution_context(std::string_view body) {
 
 void result(std::string_view body) {
   const auto parsed = parse_result(body);
+  const auto taken = take_result(std::string(body));
+  require(taken.has_value() == parsed.has_value());
+  if (taken) require(*taken == *parsed);
   if (!parsed) return require(parsed.error().code == ErrorCode::kInvalidMessage);
   std::set<std::string_view> names;
   for (const EnvVar& variable : parsed->env) require(names.insert(variable.name).second);
