@@ -246,8 +246,8 @@ asio::awaitable<void> Invoker::State::come_to_rest(std::uint64_t of_call, Deadli
   constexpr std::chrono::microseconds kFirstPause{250};
   constexpr std::chrono::microseconds kLongestPause{5'000};
   auto patience = kFirstPause;
-  while (call == of_call && !cancelled && !sandbox.handler_ended() && steady_clock::now() < limit &&
-         !leftovers->settled()) {
+  while (call == of_call && !dead && !cancelled && !sandbox.handler_ended() &&
+         steady_clock::now() < limit && !leftovers->settled()) {
     pause.expires_after(patience);
     patience = std::min(patience * 2, kLongestPause);
     co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
