@@ -52,12 +52,30 @@ RuntimeFailure failure_of(isolation::SetupError error) {
   return failure;
 }
 
+RuntimeFailure ended_after_its_answer(const std::optional<isolation::Exit>& exit) {
+  const bool ended = exit && exit->wait_status;
+  RuntimeFailure failure;
+  failure.kind = ended ? Kind::kExited : Kind::kFailed;
+  failure.fault.type = ended ? error_type::kRuntimeExitError : error_type::kRuntimeUnknown;
+  failure.fault.message =
+      ended ? exit_message(*exit->wait_status) : "the handler wrote to its stdout after its answer";
+  return failure;
+}
+
+RuntimeFailure not_woken() {
+  RuntimeFailure failure;
+  failure.fault.type = error_type::kSandboxFailure;
+  failure.fault.message = "the sandbox was frozen while idle and could not be woken";
+  return failure;
+}
+
 class FnrunRuntime final : public Runtime {
  public:
   explicit FnrunRuntime(std::unique_ptr<Invoker> invoker) : invoker_(std::move(invoker)) {}
 
   asio::awaitable<AnswerOr> ask(const Input& input, std::uint64_t call,
                                 Deadline deadline) override {
+    if (!invoker_->wake()) co_return not_woken();
     auto invocation = co_await invoker_->invoke(input, call, deadline);
     if (!invocation.result) co_return failure_of(std::move(invocation.report));
     co_return RuntimeAnswer{lifecycle::input::Answered::kWithResult, std::move(*invocation.result),
@@ -67,17 +85,22 @@ class FnrunRuntime final : public Runtime {
   // The answer was the last word: the next one that nobody asked for is noticed before the next
   // request at the latest.
   asio::awaitable<std::optional<RuntimeFailure>> ready(Deadline) override {
-    if (invoker_->usable()) co_return std::nullopt;
+    if (invoker_->dirty()) co_return std::nullopt;  // A good answer, of one that is spent.
+    if (invoker_->usable()) {
+      if (!spent()) invoker_->rest();
+      co_return std::nullopt;
+    }
     invoker_->kill(isolation::KillReason::kProtocolError);
     co_await invoker_->finish();
-    RuntimeFailure failure;
-    const auto& exit = invoker_->exit();
-    const bool ended = exit && exit->wait_status;
-    failure.kind = ended ? Kind::kExited : Kind::kFailed;
-    failure.fault.type = ended ? error_type::kRuntimeExitError : error_type::kRuntimeUnknown;
-    failure.fault.message = ended ? exit_message(*exit->wait_status)
-                                  : "the handler wrote to its stdout after its answer";
-    co_return failure;
+    co_return ended_after_its_answer(invoker_->exit());
+  }
+
+  bool spent() override {
+    const policies::Reuse& reuse = invoker_->plan()->policy.reuse;
+    const std::uint64_t served = invoker_->calls_served();
+    return invoker_->dirty() || (reuse.mode == policies::Reuse::Mode::kNever && served > 0) ||
+           (reuse.calls_max != 0 && served >= reuse.calls_max) ||
+           (reuse.age_max.count() != 0 && invoker_->age() >= reuse.age_max);
   }
 
   asio::awaitable<std::optional<RuntimeFailure>> restore(Deadline) override {
@@ -90,6 +113,7 @@ class FnrunRuntime final : public Runtime {
     co_await invoker_->finish();
     co_return invoker_->exit().has_value();
   }
+  bool gone_by_now() override { return invoker_->try_finish(); }
   pid_t pid() const noexcept override { return invoker_->pid(); }
 
  private:

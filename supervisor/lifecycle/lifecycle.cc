@@ -228,6 +228,11 @@ Refusal Machine::on(const input::RuntimeReady&) {
   return Refusal::kNone;
 }
 
+Refusal Machine::on(const input::Spent&) {
+  if (state_ == State::kIdle) take_down(KillFor::kReset, State::kResetting);
+  return Refusal::kNone;
+}
+
 Refusal Machine::on(const input::RuntimeExited& in) {
   if (state_ == State::kInitializing || state_ == State::kInlineInit)
     return on(input::InitFailed{in.fault});

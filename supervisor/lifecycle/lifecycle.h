@@ -88,6 +88,7 @@ struct Response {
   Answered how{};
 };
 struct RuntimeReady {};  // For another request.
+struct Spent {};         // It may serve no other: replaced, if it is between two.
 struct RuntimeExited {
   Fault fault;
 };
@@ -115,10 +116,10 @@ struct Clear {};
 using Input =
     std::variant<input::Init, input::InitSucceeded, input::InitFailed, input::InitErrorReported,
                  input::WaitInit, input::WaitInitLeft, input::Reserve, input::Release,
-                 input::SendRequest, input::Response, input::RuntimeReady, input::RuntimeExited,
-                 input::InvokeFailed, input::RequestRefused, input::Deadline, input::Restore,
-                 input::RestoreFailed, input::RestoreDeadline, input::ResetBy, input::Shutdown,
-                 input::ShutdownDeadline, input::ProcessGone, input::Clear>;
+                 input::SendRequest, input::Response, input::RuntimeReady, input::Spent,
+                 input::RuntimeExited, input::InvokeFailed, input::RequestRefused, input::Deadline,
+                 input::Restore, input::RestoreFailed, input::RestoreDeadline, input::ResetBy,
+                 input::Shutdown, input::ShutdownDeadline, input::ProcessGone, input::Clear>;
 
 enum class EventKind : std::uint8_t {
   kInitStart,
@@ -251,6 +252,7 @@ class Machine {
   Refusal on(const input::SendRequest& in);
   Refusal on(const input::Response& in);
   Refusal on(const input::RuntimeReady& in);
+  Refusal on(const input::Spent& in);
   Refusal on(const input::RuntimeExited& in);
   Refusal on(const input::InvokeFailed& in);
   Refusal on(const input::RequestRefused& in);

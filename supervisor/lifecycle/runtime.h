@@ -49,6 +49,9 @@ class Runtime {
   [[nodiscard]] virtual boost::asio::awaitable<std::optional<RuntimeFailure>> ready(
       Deadline deadline) = 0;
 
+  // Between two requests: it may not serve another, by its policy or by what it left behind.
+  [[nodiscard]] virtual bool spent() = 0;
+
   // Whether it is held in a snapshot and has a hook to run when it is let go.
   [[nodiscard]] virtual bool awaits_restore() const noexcept { return false; }
   [[nodiscard]] virtual boost::asio::awaitable<std::optional<RuntimeFailure>> restore(
@@ -59,6 +62,8 @@ class Runtime {
   // Until nothing of it is left, at most the policy's kill timeout. False: something is; it must be
   // kept, so that its uid is nobody else's. Call once, after kill(), with no operation in flight.
   [[nodiscard]] virtual boost::asio::awaitable<bool> gone() = 0;
+  // For one of which something was left: kills again, and looks. Never waits.
+  [[nodiscard]] virtual bool gone_by_now() = 0;
   [[nodiscard]] virtual pid_t pid() const noexcept = 0;
 };
 

@@ -87,7 +87,7 @@ struct InvokeSuccess {
 struct ResetResult {
   std::uint64_t generation = 0;
   std::string error_type;       // The first fatal error that it cleared away; "" for none.
-  std::size_t left_behind = 0;  // Sandboxes that could not be killed in time, ever; kept.
+  std::size_t left_behind = 0;  // Sandboxes that could not be killed in time and still are.
 };
 struct ShutdownResult {
   bool cut_short = false;  // What was running did not end by the deadline, and was killed.

@@ -123,6 +123,7 @@ void SandboxDriver::reserve(ReserveRequest request,
 void SandboxDriver::send(const ReservationPtr& reservation, InvokeRequest request,
                          const WaiterPtr<LifecycleResult<void>>& told) {
   if (reservation != reservation_) return told->complete(reservation_done());
+  retire_if_spent();  // It may have grown too old since.
   // Before the machine has it: it may want to write at once.
   if (reservation->deadline == Deadline{}) {
     reservation->input = std::move(request.input);
@@ -442,9 +443,15 @@ asio::awaitable<void> SandboxDriver::invoke_flow(Self self, std::uint64_t flow,
       self->feed_failure(*failure);
     } else {
       self->feed(input::RuntimeReady{});
+      self->retire_if_spent();
     }
   }
   self->flow_ended();
+}
+
+void SandboxDriver::retire_if_spent() {
+  if (machine_.state() == lifecycle::State::kIdle && runtime_ && runtime_->spent())
+    feed(input::Spent{});
 }
 
 void SandboxDriver::feed_failure(const RuntimeFailure& failure) {
@@ -504,6 +511,7 @@ asio::awaitable<void> SandboxDriver::burial(Self self, std::shared_ptr<Runtime> 
 
 asio::awaitable<void> SandboxDriver::await_gone(Self self) {
   while (self->flows_ + self->burials_ > 0) co_await self->change();
+  std::erase_if(self->left_behind_, [](const auto& one) { return one->gone_by_now(); });
   self->feed(input::ProcessGone{});
 }
 

@@ -87,6 +87,7 @@ class SandboxDriver : public std::enable_shared_from_this<SandboxDriver> {
   [[nodiscard]] LifecycleResult<InvokeSuccess> result_of(const lifecycle::effect::Complete& what);
   WaiterPtr<LifecycleResult<InitSuccess>> next_init_waiter();
   void deliver(SandboxReservation& reservation);
+  void retire_if_spent();
   void feed_failure(const RuntimeFailure& failure);
   void end_patience();
   void watch_deadline(const ReservationPtr& reservation);
@@ -111,7 +112,7 @@ class SandboxDriver : public std::enable_shared_from_this<SandboxDriver> {
 
   std::shared_ptr<Runtime> runtime_;  // Of the current generation; nothing once it is killed.
   bool in_exchange_ = false;          // It can be cancelled.
-  std::vector<std::shared_ptr<Runtime>> left_behind_;
+  std::vector<std::shared_ptr<Runtime>> left_behind_;  // Could not be killed in time.
   std::uint64_t flow_ = 0;  // What bears an older number is not listened to.
   std::size_t flows_ = 0;   // In flight, listened to or not.
   std::size_t burials_ = 0;

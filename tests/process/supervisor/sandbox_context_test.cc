@@ -1,164 +1,20 @@
 // A sandbox's life over real sandboxes: each operation, each kind of token, and what is left
 // behind.
-#include "supervisor/lifecycle/sandbox_context.h"
-
-#include <gmock/gmock.h>
 #include <sys/syscall.h>
 
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
-#include <future>
 #include <thread>
 
-#include "supervisor/lifecycle/blocking_sandbox.h"
-#include "supervisor/lifecycle/fnrun_runtime.h"
-#include "tests/support/sandbox_fixture.h"
+#include "sandbox_life.h"
 #include "tests/support/thread_filter.h"
 
 namespace fnrun::supervisor {
 namespace {
 
-namespace asio = boost::asio;
-using namespace std::chrono_literals;
-using std::chrono::steady_clock;
-using testing::ElementsAre;
 using testing::ElementsAreArray;
 using Kind = LifecycleFailure::Kind;
-using Plan = std::shared_ptr<const isolation::Plan>;
-using Strings = std::vector<std::string>;
-
-// Longer than any test; a wait that reaches it has failed.
-constexpr auto kLong = std::chrono::milliseconds(test::kBoundMs);
-
-const Strings kServedEvents{"invoke.start", "invoke.runtimeDone", "report", "end"};
-const Strings kInitEvents{"init.start", "init.runtimeDone", "init.report"};
-
-Strings operator+(Strings left, const Strings& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
-
-class SandboxLife : public test::SandboxTest {
- protected:
-  void SetUp() override {
-    SandboxTest::SetUp();
-    if (IsSkipped()) return;
-    strict.limits.invoke_timeout = kLong;
-    strict.limits.start_timeout = kLong;
-    context_.emplace(1);
-  }
-  void TearDown() override {
-    if (context_) end();
-    context_.reset();  // Its descriptors are none of the launcher's.
-    SandboxTest::TearDown();
-  }
-
-  // "count_calls" answers each call with its number, so a new process says 1.
-  Plan counter() const { return hostile({"count_calls", "/dev/null"}); }
-  Plan hostile(Strings verb) const {
-    return std::make_shared<const isolation::Plan>(planned(std::move(verb)));
-  }
-  Plan vanished() const {
-    isolation::Plan broken = planned({"count_calls", "/dev/null"});
-    broken.handler.path = "/srv/not-there";  // What exec(2) in the sandbox will say.
-    return std::make_shared<const isolation::Plan>(std::move(broken));
-  }
-  isolation::Plan planned(Strings verb) const {
-    const char* told = ::secure_getenv("FNRUN_TEST_BIN");
-    Strings argv{told != nullptr ? std::string(told) + "/handlers/hostile"
-                                 : FNRUN_HANDLERS "/hostile"};
-    argv.insert(argv.end(), verb.begin(), verb.end());
-    return plan(argv, strict);
-  }
-
-  std::unique_ptr<RuntimeStarter> starter(const Plan& of, asio::any_io_executor executor) {
-    FnrunRuntimeOptions options;
-    options.log = [this](std::uint64_t, std::string_view line) {
-      if (on_line) on_line(line);
-    };
-    return std::make_unique<FnrunRuntimeStarter>(std::move(executor), *launcher, of,
-                                                 std::move(options));
-  }
-  SandboxOptions watched() {
-    SandboxOptions options;
-    options.observer = [this](const Event& one) {
-      events.emplace_back(name_of(one));
-      lines.push_back(to_json(one));
-    };
-    return options;
-  }
-  SandboxContext& sandbox(const Plan& of) {
-    sandbox_ = std::make_unique<SandboxContext>(context().get_executor(),
-                                                starter(of, context().get_executor()), watched());
-    return *sandbox_;
-  }
-
-  // Until `body` has come to its end. A sandbox that lives keeps its event loop running.
-  void run(std::function<asio::awaitable<void>()> body) {
-    asio::co_spawn(context(), std::move(body), [this](const std::exception_ptr& failure) {
-      context().stop();
-      if (failure) std::rethrow_exception(failure);
-    });
-    context().restart();
-    context().run();
-  }
-  // The sandbox goes, and the loop runs dry.
-  void end() {
-    sandbox_.reset();
-    context().restart();
-    context().run();
-  }
-  // Started, told, and ready for invocations.
-  static asio::awaitable<InitContext> up(SandboxContext& sandbox, InitRequest request = {}) {
-    request.invoke_timeout = kLong;
-    auto init = co_await sandbox.init(request, asio::use_awaitable);
-    const auto told = co_await init->wait(asio::use_awaitable);
-    EXPECT_TRUE(told) << told.error().to_string();
-    co_return *init;
-  }
-  static InvokeRequest request(const std::string& data, Deadline deadline = Deadline::max()) {
-    InvokeRequest wanted;
-    wanted.input.data = data;
-    wanted.deadline = deadline;
-    return wanted;
-  }
-  // Reserve, send, wait.
-  static asio::awaitable<LifecycleResult<InvokeSuccess>> call(const InitContext& init,
-                                                              std::string data,
-                                                              Deadline deadline = Deadline::max()) {
-    ReserveRequest wanted;
-    wanted.invoke_id = "id-" + data;
-    auto invocation = co_await init.reserve(std::move(wanted), asio::use_awaitable);
-    if (!invocation) co_return invocation.error();
-    InvokeRequest asked = request(data, deadline);
-    const auto sent = co_await invocation->send_request(std::move(asked), asio::use_awaitable);
-    if (!sent) co_return sent.error();
-    co_return co_await invocation->wait(asio::use_awaitable);
-  }
-  static std::string answer_of(const LifecycleResult<InvokeSuccess>& result) {
-    return result ? result->answer.result.data : "failed: " + result.error().to_string();
-  }
-  static asio::awaitable<SandboxStatus> status_of(SandboxContext& sandbox) {
-    const auto status = co_await sandbox.status(asio::use_awaitable);
-    co_return *status;
-  }
-  static Deadline soon() { return steady_clock::now() + 50ms; }
-
-  asio::io_context& context() { return *context_; }
-
-  Strings events;
-  Strings lines;
-  std::function<void(std::string_view)> on_line;
-
- private:
-  std::optional<asio::io_context> context_;
-  std::unique_ptr<SandboxContext> sandbox_;
-};
 
 TEST_F(SandboxLife, ServesInvocationsOneAfterAnotherInOneProcess) {
   auto& box = sandbox(counter());
@@ -530,57 +386,18 @@ TEST_F(SandboxLife, WithFuturesFromAnotherThread) {
   loop.join();
 }
 
-class BlockingSandboxLife : public SandboxLife {
- protected:
-  std::unique_ptr<BlockingSandbox> blocking(const Plan& of) {
-    return std::make_unique<BlockingSandbox>(
-        [&](asio::any_io_executor executor) { return starter(of, std::move(executor)); },
-        watched());
-  }
-};
-
-TEST_F(BlockingSandboxLife, IsAWholeLifeWithoutAnEventLoop) {
-  auto box = blocking(counter());
-  EXPECT_EQ(box->reserve().error().refused, Refusal::kNotInitialized);
-  InitRequest patient;
-  patient.invoke_timeout = kLong;
-  EXPECT_TRUE(box->init(patient));
-  EXPECT_EQ(box->init(patient).error().refused, Refusal::kAlreadyInitialized);
-  EXPECT_TRUE(box->wait_init());
-  for (const std::string expected : {"1", "2"}) {
-    const auto invocation = box->reserve();
-    EXPECT_TRUE(BlockingSandbox::send_request(*invocation, request("a")));
-    EXPECT_EQ(answer_of(BlockingSandbox::wait(*invocation)), expected);
-    EXPECT_EQ(BlockingSandbox::release(*invocation).error().refused, Refusal::kNotReserved);
-  }
-  EXPECT_EQ(box->restore()->duration, 0ms);
-  EXPECT_EQ(box->clear().error().refused, Refusal::kResetRequired);
-  EXPECT_EQ(box->reset(ResetReason::kOther)->generation, 2U);
-  EXPECT_EQ(box->status()->state, lifecycle::State::kCold);
-  EXPECT_TRUE(box->shutdown(Deadline::max()));
-  box.reset();
-  EXPECT_THAT(events, ElementsAreArray(kInitEvents + kServedEvents + kServedEvents +
-                                       Strings{"restore.runtimeDone"}));
-}
-
-TEST_F(BlockingSandboxLife, ResetFromAnotherThreadEndsAWait) {
-  auto box = blocking(hostile({"never_read"}));
-  EXPECT_TRUE(box->init({false, {}, kLong}));
-  EXPECT_TRUE(box->wait_init());
-  const auto invocation = box->reserve();
-  EXPECT_TRUE(BlockingSandbox::send_request(*invocation, request("a")));
-  std::thread other([&] { EXPECT_TRUE(box->reset(ResetReason::kTimeout)); });
-  EXPECT_TRUE(BlockingSandbox::wait(*invocation).error().reset_received);
-  other.join();
-}
-
-TEST_F(BlockingSandboxLife, DestroyedInTheMiddleLeavesNothing) {
-  auto box = blocking(hostile({"never_read"}));
-  EXPECT_TRUE(box->init({false, {}, kLong}));
-  EXPECT_TRUE(box->wait_init());
-  const auto invocation = box->reserve();
-  EXPECT_TRUE(BlockingSandbox::send_request(*invocation, request("a")));
-  box.reset();  // The fixture counts.
+TEST_F(SandboxLife, PolicyWithoutReuseGivesEachInvocationAProcess) {
+  strict.reuse.mode = policies::Reuse::Mode::kNever;
+  auto& box = sandbox(counter());
+  run([&]() -> asio::awaitable<void> {
+    const InitContext init = co_await up(box);
+    for (int i = 0; i < 3; ++i) {
+      const auto served = co_await call(init, "a");
+      EXPECT_EQ(answer_of(served), "1");
+    }
+  });
+  EXPECT_THAT(events, ElementsAreArray(kInitEvents + kServedEvents + kInitEvents + kServedEvents +
+                                       kInitEvents + kServedEvents));
 }
 
 TEST_F(SandboxLife, FiftyResetsLeaveNoProcessAndNoDescriptor) {

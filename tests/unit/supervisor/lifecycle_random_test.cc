@@ -184,6 +184,8 @@ class Crowd {
         return input::Deadline{};
       case 13:
         return input::InitFailed{fault()};
+      case 14:
+        return input::Spent{};
       default:
         return usual();
     }

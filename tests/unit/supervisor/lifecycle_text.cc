@@ -99,29 +99,13 @@ Strings texts_of(const std::vector<Effect>& effects) {
 }
 
 std::string text_of(const Input& what) {
-  constexpr std::array<const char*, std::variant_size_v<Input>> kNames{"Init",
-                                                                       "InitSucceeded",
-                                                                       "InitFailed",
-                                                                       "InitErrorReported",
-                                                                       "WaitInit",
-                                                                       "WaitInitLeft",
-                                                                       "Reserve",
-                                                                       "Release",
-                                                                       "SendRequest",
-                                                                       "Response",
-                                                                       "RuntimeReady",
-                                                                       "RuntimeExited",
-                                                                       "InvokeFailed",
-                                                                       "RequestRefused",
-                                                                       "Deadline",
-                                                                       "Restore",
-                                                                       "RestoreFailed",
-                                                                       "RestoreDeadline",
-                                                                       "ResetBy",
-                                                                       "Shutdown",
-                                                                       "ShutdownDeadline",
-                                                                       "ProcessGone",
-                                                                       "Clear"};
+  constexpr std::array<const char*, std::variant_size_v<Input>> kNames{
+      "Init",          "InitSucceeded",    "InitFailed",      "InitErrorReported",
+      "WaitInit",      "WaitInitLeft",     "Reserve",         "Release",
+      "SendRequest",   "Response",         "RuntimeReady",    "Spent",
+      "RuntimeExited", "InvokeFailed",     "RequestRefused",  "Deadline",
+      "Restore",       "RestoreFailed",    "RestoreDeadline", "ResetBy",
+      "Shutdown",      "ShutdownDeadline", "ProcessGone",     "Clear"};
   return kNames[what.index()];
 }
 
