@@ -93,8 +93,8 @@ using Event = std::variant<event::InitStart, event::InitRuntimeDone, event::Init
                            event::RestoreRuntimeDone, event::InvokeStart, event::InvokeRuntimeDone,
                            event::Report, event::End>;
 
-// Called in order, on the sandbox's executor, in the middle of what happens: it must not throw, and
-// what it starts happens after.
+// Called in order, on the sandbox's executor, in the middle of what happens: it must not throw or
+// destroy the sandbox, and what it begins comes after.
 using EventObserver = std::function<void(const Event&)>;
 
 // "invoke.runtimeDone"

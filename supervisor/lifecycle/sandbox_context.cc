@@ -1,5 +1,7 @@
 #include "supervisor/lifecycle/sandbox_context.h"
 
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
 #include <stdexcept>
 
 #include "supervisor/lifecycle/sandbox_driver.h"
@@ -9,10 +11,25 @@ namespace {
 
 namespace asio = boost::asio;
 
-// On the driver's executor: at once, when that is where we are.
+// On the driver's executor: at once, when that is where we are, but after whatever is being done
+// (the observer calls back from the middle of it).
 template <class What>
 void on_executor(const std::shared_ptr<SandboxDriver>& driver, What what) {
-  asio::dispatch(driver->executor(), [driver, what = std::move(what)]() mutable { what(*driver); });
+  asio::dispatch(driver->executor(), [driver, what = std::move(what)]() mutable {
+    if (!driver->in_step()) return what(*driver);
+    asio::post(driver->executor(), [driver, what = std::move(what)]() mutable { what(*driver); });
+  });
+}
+
+// Here and now, so that a cancellation which comes before the driver's turn is heard.
+template <class T>
+WaiterPtr<LifecycleResult<T>> waiter_on(const SandboxDriver& driver, LifecycleHandler<T> handler) {
+  LifecycleFailure cancelled;
+  cancelled.kind = LifecycleFailure::Kind::kWaitCancelled;
+  cancelled.message = "the wait was cancelled";
+  auto waiter = std::make_shared<Waiter<LifecycleResult<T>>>(std::move(handler), driver.executor());
+  waiter->listen_for_cancellation(std::move(cancelled));
+  return waiter;
 }
 
 }  // namespace
@@ -42,10 +59,6 @@ InvokeContext::InvokeContext(std::shared_ptr<SandboxDriver> driver,
                              std::shared_ptr<SandboxReservation> reservation)
     : driver_(std::move(driver)), reservation_(std::move(reservation)) {}
 
-const asio::any_io_executor& InvokeContext::executor() const {
-  return driver_->executor();
-}
-
 const std::string& InvokeContext::invoke_id() const noexcept {
   return reservation_->request.invoke_id;
 }
@@ -54,38 +67,36 @@ const std::string& InvokeContext::reservation_token() const noexcept {
   return reservation_->token;
 }
 
-void InvokeContext::start_send(InvokeRequest request, WaiterPtr<LifecycleResult<void>> told) const {
+void InvokeContext::start_send(InvokeRequest request, LifecycleHandler<void> told) const {
   on_executor(driver_,
-              [of = reservation_, request = std::move(request), told = std::move(told)](
-                  SandboxDriver& driver) mutable { driver.send(of, std::move(request), told); });
+              [of = reservation_, request = std::move(request),
+               told = waiter_on(*driver_, std::move(told))](SandboxDriver& driver) mutable {
+                driver.send(of, std::move(request), told);
+              });
 }
 
-void InvokeContext::start_wait(WaiterPtr<LifecycleResult<InvokeSuccess>> told) const {
-  on_executor(driver_, [of = reservation_, told = std::move(told)](SandboxDriver& driver) {
-    driver.wait_invoke(of, told);
-  });
+void InvokeContext::start_wait(LifecycleHandler<InvokeSuccess> told) const {
+  on_executor(driver_, [of = reservation_, told = waiter_on(*driver_, std::move(told))](
+                           SandboxDriver& driver) { driver.wait_invoke(of, told); });
 }
 
-void InvokeContext::start_release(WaiterPtr<LifecycleResult<void>> told) const {
-  on_executor(driver_, [of = reservation_, told = std::move(told)](SandboxDriver& driver) {
-    driver.release(of, told);
-  });
+void InvokeContext::start_release(LifecycleHandler<void> told) const {
+  on_executor(driver_, [of = reservation_, told = waiter_on(*driver_, std::move(told))](
+                           SandboxDriver& driver) { driver.release(of, told); });
 }
 
 InitContext::InitContext(std::shared_ptr<SandboxDriver> driver) : driver_(std::move(driver)) {}
 
-const asio::any_io_executor& InitContext::executor() const {
-  return driver_->executor();
-}
-
-void InitContext::start_wait(WaiterPtr<LifecycleResult<InitSuccess>> told) const {
-  on_executor(driver_, [told = std::move(told)](SandboxDriver& driver) { driver.wait_init(told); });
+void InitContext::start_wait(LifecycleHandler<InitSuccess> told) const {
+  on_executor(driver_, [told = waiter_on(*driver_, std::move(told))](SandboxDriver& driver) {
+    driver.wait_init(told);
+  });
 }
 
 void InitContext::start_reserve(ReserveRequest request,
-                                WaiterPtr<LifecycleResult<InvokeContext>> told) const {
+                                LifecycleHandler<InvokeContext> told) const {
   on_executor(driver_,
-              [request = std::move(request), told = std::move(told)](
+              [request = std::move(request), told = waiter_on(*driver_, std::move(told))](
                   SandboxDriver& driver) mutable { driver.reserve(std::move(request), told); });
 }
 
@@ -98,46 +109,40 @@ SandboxContext::~SandboxContext() {
   driver_->close();
 }
 
-const asio::any_io_executor& SandboxContext::executor() const {
-  return driver_->executor();
-}
-
 InitContext SandboxContext::init_context() const {
   return InitContext(driver_);
 }
 
-void SandboxContext::start_init(InitRequest request, WaiterPtr<LifecycleResult<InitContext>> told) {
-  on_executor(driver_, [request, told = std::move(told)](SandboxDriver& driver) {
-    driver.init(request, told);
+void SandboxContext::start_init(InitRequest request, LifecycleHandler<InitContext> told) {
+  on_executor(driver_, [request, told = waiter_on(*driver_, std::move(told))](
+                           SandboxDriver& driver) { driver.init(request, told); });
+}
+
+void SandboxContext::start_reset(ResetReason reason, LifecycleHandler<ResetResult> told) {
+  on_executor(driver_, [reason, told = waiter_on(*driver_, std::move(told))](
+                           SandboxDriver& driver) { driver.reset(reason, told); });
+}
+
+void SandboxContext::start_shutdown(Deadline deadline, LifecycleHandler<ShutdownResult> told) {
+  on_executor(driver_, [deadline, told = waiter_on(*driver_, std::move(told))](
+                           SandboxDriver& driver) { driver.shutdown(deadline, told); });
+}
+
+void SandboxContext::start_restore(RestoreRequest request, LifecycleHandler<RestoreResult> told) {
+  on_executor(driver_, [request, told = waiter_on(*driver_, std::move(told))](
+                           SandboxDriver& driver) { driver.restore(request, told); });
+}
+
+void SandboxContext::start_clear(LifecycleHandler<void> told) {
+  on_executor(driver_, [told = waiter_on(*driver_, std::move(told))](SandboxDriver& driver) {
+    driver.clear(told);
   });
 }
 
-void SandboxContext::start_reset(ResetReason reason, WaiterPtr<LifecycleResult<ResetResult>> told) {
-  on_executor(driver_, [reason, told = std::move(told)](SandboxDriver& driver) {
-    driver.reset(reason, told);
+void SandboxContext::start_status(LifecycleHandler<SandboxStatus> told) {
+  on_executor(driver_, [told = waiter_on(*driver_, std::move(told))](SandboxDriver& driver) {
+    driver.status(told);
   });
-}
-
-void SandboxContext::start_shutdown(Deadline deadline,
-                                    WaiterPtr<LifecycleResult<ShutdownResult>> told) {
-  on_executor(driver_, [deadline, told = std::move(told)](SandboxDriver& driver) {
-    driver.shutdown(deadline, told);
-  });
-}
-
-void SandboxContext::start_restore(RestoreRequest request,
-                                   WaiterPtr<LifecycleResult<RestoreResult>> told) {
-  on_executor(driver_, [request, told = std::move(told)](SandboxDriver& driver) {
-    driver.restore(request, told);
-  });
-}
-
-void SandboxContext::start_clear(WaiterPtr<LifecycleResult<void>> told) {
-  on_executor(driver_, [told = std::move(told)](SandboxDriver& driver) { driver.clear(told); });
-}
-
-void SandboxContext::start_status(WaiterPtr<LifecycleResult<SandboxStatus>> told) {
-  on_executor(driver_, [told = std::move(told)](SandboxDriver& driver) { driver.status(told); });
 }
 
 void SandboxContext::set_runtime_started_time(std::optional<ResponseMetrics::Time> started) {

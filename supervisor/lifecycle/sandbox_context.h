@@ -14,6 +14,8 @@
 // flight. A wait that is cancelled ends alone; what it waited for goes on.
 #pragma once
 
+#include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/system/result.hpp>
 #include <chrono>
@@ -24,7 +26,6 @@
 
 #include "supervisor/lifecycle/events.h"
 #include "supervisor/lifecycle/runtime.h"
-#include "supervisor/lifecycle/waiter.h"
 
 namespace fnrun::supervisor {
 
@@ -59,6 +60,9 @@ struct LifecycleFailure {
 
 template <class T>
 using LifecycleResult = boost::system::result<T, LifecycleFailure>;
+// What a completion token becomes.
+template <class T>
+using LifecycleHandler = boost::asio::any_completion_handler<void(LifecycleResult<T>)>;
 
 struct InitRequest {
   bool suppress = false;  // Start nothing ahead: the first invocation does, in its own time.
@@ -124,8 +128,8 @@ class InvokeContext {
   template <class Token>
   auto send_request(InvokeRequest request, Token&& token) const {
     return boost::asio::async_initiate<Token, void(LifecycleResult<void>)>(
-        [self = *this](auto handler, InvokeRequest in) {
-          self.start_send(std::move(in), self.waiter<void>(std::move(handler)));
+        [self = *this](LifecycleHandler<void> told, InvokeRequest in) {
+          self.start_send(std::move(in), std::move(told));
         },
         token, std::move(request));
   }
@@ -133,16 +137,14 @@ class InvokeContext {
   template <class Token>
   auto wait(Token&& token) const {
     return boost::asio::async_initiate<Token, void(LifecycleResult<InvokeSuccess>)>(
-        [self = *this](auto handler) {
-          self.start_wait(self.waiter<InvokeSuccess>(std::move(handler)));
-        },
+        [self = *this](LifecycleHandler<InvokeSuccess> told) { self.start_wait(std::move(told)); },
         token);
   }
   // Gives the reservation back. An invocation in flight is cut off, and its process replaced.
   template <class Token>
   auto release(Token&& token) const {
     return boost::asio::async_initiate<Token, void(LifecycleResult<void>)>(
-        [self = *this](auto handler) { self.start_release(self.waiter<void>(std::move(handler))); },
+        [self = *this](LifecycleHandler<void> told) { self.start_release(std::move(told)); },
         token);
   }
 
@@ -153,12 +155,9 @@ class InvokeContext {
   friend class SandboxDriver;
   InvokeContext(std::shared_ptr<SandboxDriver> driver,
                 std::shared_ptr<SandboxReservation> reservation);
-  template <class T, class Handler>
-  WaiterPtr<LifecycleResult<T>> waiter(Handler handler) const;
-  [[nodiscard]] const boost::asio::any_io_executor& executor() const;
-  void start_send(InvokeRequest request, WaiterPtr<LifecycleResult<void>> told) const;
-  void start_wait(WaiterPtr<LifecycleResult<InvokeSuccess>> told) const;
-  void start_release(WaiterPtr<LifecycleResult<void>> told) const;
+  void start_send(InvokeRequest request, LifecycleHandler<void> told) const;
+  void start_wait(LifecycleHandler<InvokeSuccess> told) const;
+  void start_release(LifecycleHandler<void> told) const;
 
   std::shared_ptr<SandboxDriver> driver_;
   std::shared_ptr<SandboxReservation> reservation_;
@@ -173,17 +172,15 @@ class InitContext {
   template <class Token>
   auto wait(Token&& token) const {
     return boost::asio::async_initiate<Token, void(LifecycleResult<InitSuccess>)>(
-        [self = *this](auto handler) {
-          self.start_wait(self.waiter<InitSuccess>(std::move(handler)));
-        },
+        [self = *this](LifecycleHandler<InitSuccess> told) { self.start_wait(std::move(told)); },
         token);
   }
   // At once, whether or not the init is over or went well.
   template <class Token>
   auto reserve(ReserveRequest request, Token&& token) const {
     return boost::asio::async_initiate<Token, void(LifecycleResult<InvokeContext>)>(
-        [self = *this](auto handler, ReserveRequest in) {
-          self.start_reserve(std::move(in), self.waiter<InvokeContext>(std::move(handler)));
+        [self = *this](LifecycleHandler<InvokeContext> told, ReserveRequest in) {
+          self.start_reserve(std::move(in), std::move(told));
         },
         token, std::move(request));
   }
@@ -196,11 +193,8 @@ class InitContext {
   friend class SandboxContext;
   friend class SandboxDriver;
   explicit InitContext(std::shared_ptr<SandboxDriver> driver);
-  template <class T, class Handler>
-  WaiterPtr<LifecycleResult<T>> waiter(Handler handler) const;
-  [[nodiscard]] const boost::asio::any_io_executor& executor() const;
-  void start_wait(WaiterPtr<LifecycleResult<InitSuccess>> told) const;
-  void start_reserve(ReserveRequest request, WaiterPtr<LifecycleResult<InvokeContext>> told) const;
+  void start_wait(LifecycleHandler<InitSuccess> told) const;
+  void start_reserve(ReserveRequest request, LifecycleHandler<InvokeContext> told) const;
 
   std::shared_ptr<SandboxDriver> driver_;
 };
@@ -218,8 +212,8 @@ class SandboxContext {
   template <class Token>
   auto init(InitRequest request, Token&& token) {
     return boost::asio::async_initiate<Token, void(LifecycleResult<InitContext>)>(
-        [this](auto handler, InitRequest in) {
-          start_init(in, waiter<InitContext>(std::move(handler)));
+        [this](LifecycleHandler<InitContext> told, InitRequest in) {
+          start_init(in, std::move(told));
         },
         token, request);
   }
@@ -230,8 +224,8 @@ class SandboxContext {
   template <class Token>
   auto reset(ResetReason reason, Token&& token) {
     return boost::asio::async_initiate<Token, void(LifecycleResult<ResetResult>)>(
-        [this, reason](auto handler) {
-          start_reset(reason, waiter<ResetResult>(std::move(handler)));
+        [this, reason](LifecycleHandler<ResetResult> told) {
+          start_reset(reason, std::move(told));
         },
         token);
   }
@@ -239,16 +233,16 @@ class SandboxContext {
   template <class Token>
   auto shutdown(Deadline deadline, Token&& token) {
     return boost::asio::async_initiate<Token, void(LifecycleResult<ShutdownResult>)>(
-        [this, deadline](auto handler) {
-          start_shutdown(deadline, waiter<ShutdownResult>(std::move(handler)));
+        [this, deadline](LifecycleHandler<ShutdownResult> told) {
+          start_shutdown(deadline, std::move(told));
         },
         token);
   }
   template <class Token>
   auto restore(RestoreRequest request, Token&& token) {
     return boost::asio::async_initiate<Token, void(LifecycleResult<RestoreResult>)>(
-        [this, request](auto handler) {
-          start_restore(request, waiter<RestoreResult>(std::move(handler)));
+        [this, request](LifecycleHandler<RestoreResult> told) {
+          start_restore(request, std::move(told));
         },
         token);
   }
@@ -256,12 +250,12 @@ class SandboxContext {
   template <class Token>
   auto clear(Token&& token) {
     return boost::asio::async_initiate<Token, void(LifecycleResult<void>)>(
-        [this](auto handler) { start_clear(waiter<void>(std::move(handler))); }, token);
+        [this](LifecycleHandler<void> told) { start_clear(std::move(told)); }, token);
   }
   template <class Token>
   auto status(Token&& token) {
     return boost::asio::async_initiate<Token, void(LifecycleResult<SandboxStatus>)>(
-        [this](auto handler) { start_status(waiter<SandboxStatus>(std::move(handler))); }, token);
+        [this](LifecycleHandler<SandboxStatus> told) { start_status(std::move(told)); }, token);
   }
 
   // What the current invocation's durations are counted from, and how its answer came in, where a
@@ -270,41 +264,14 @@ class SandboxContext {
   void set_invoke_response_metrics(std::optional<ResponseMetrics> metrics);
 
  private:
-  template <class T, class Handler>
-  WaiterPtr<LifecycleResult<T>> waiter(Handler handler) const;
-  [[nodiscard]] const boost::asio::any_io_executor& executor() const;
-  void start_init(InitRequest request, WaiterPtr<LifecycleResult<InitContext>> told);
-  void start_reset(ResetReason reason, WaiterPtr<LifecycleResult<ResetResult>> told);
-  void start_shutdown(Deadline deadline, WaiterPtr<LifecycleResult<ShutdownResult>> told);
-  void start_restore(RestoreRequest request, WaiterPtr<LifecycleResult<RestoreResult>> told);
-  void start_clear(WaiterPtr<LifecycleResult<void>> told);
-  void start_status(WaiterPtr<LifecycleResult<SandboxStatus>> told);
+  void start_init(InitRequest request, LifecycleHandler<InitContext> told);
+  void start_reset(ResetReason reason, LifecycleHandler<ResetResult> told);
+  void start_shutdown(Deadline deadline, LifecycleHandler<ShutdownResult> told);
+  void start_restore(RestoreRequest request, LifecycleHandler<RestoreResult> told);
+  void start_clear(LifecycleHandler<void> told);
+  void start_status(LifecycleHandler<SandboxStatus> told);
 
   std::shared_ptr<SandboxDriver> driver_;
 };
-
-// ---- How handlers become waiters: the same three times ----------------------------------------
-
-template <class T, class Handler>
-WaiterPtr<LifecycleResult<T>> waiter_on(const boost::asio::any_io_executor& executor,
-                                        Handler handler) {
-  LifecycleFailure cancelled;
-  cancelled.kind = LifecycleFailure::Kind::kWaitCancelled;
-  cancelled.message = "the wait was cancelled";
-  return make_waiter<LifecycleResult<T>>(std::move(handler), executor,
-                                         LifecycleResult<T>(std::move(cancelled)));
-}
-template <class T, class Handler>
-WaiterPtr<LifecycleResult<T>> InvokeContext::waiter(Handler handler) const {
-  return waiter_on<T>(executor(), std::move(handler));
-}
-template <class T, class Handler>
-WaiterPtr<LifecycleResult<T>> InitContext::waiter(Handler handler) const {
-  return waiter_on<T>(executor(), std::move(handler));
-}
-template <class T, class Handler>
-WaiterPtr<LifecycleResult<T>> SandboxContext::waiter(Handler handler) const {
-  return waiter_on<T>(executor(), std::move(handler));
-}
 
 }  // namespace fnrun::supervisor

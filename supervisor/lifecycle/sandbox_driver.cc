@@ -231,8 +231,10 @@ void SandboxDriver::set_invoke_response_metrics(std::optional<ResponseMetrics> m
 
 Refusal SandboxDriver::feed(const lifecycle::Input& what) {
   const lifecycle::Step step = machine_.step(what);
+  in_step_ = true;
   for (const lifecycle::Effect& one : step.effects)
     std::visit([this](const auto& effect) { perform(effect); }, one);
+  in_step_ = false;
   if (!machine_.reserved()) reservation_.reset();
   return step.refused;
 }

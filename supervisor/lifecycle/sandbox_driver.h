@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "supervisor/lifecycle/sandbox_context.h"
+#include "supervisor/lifecycle/waiter.h"
 
 namespace fnrun::supervisor {
 
@@ -43,6 +44,8 @@ class SandboxDriver : public std::enable_shared_from_this<SandboxDriver> {
                 SandboxOptions options);
 
   [[nodiscard]] const boost::asio::any_io_executor& executor() const { return executor_; }
+  // The effects of an input are being carried out; the next one has to wait for that.
+  [[nodiscard]] bool in_step() const noexcept { return in_step_; }
   // Ends everything; see ~SandboxContext.
   void close();
 
@@ -109,6 +112,7 @@ class SandboxDriver : public std::enable_shared_from_this<SandboxDriver> {
   std::unique_ptr<RuntimeStarter> starter_;
   SandboxOptions options_;
   lifecycle::Machine machine_;
+  bool in_step_ = false;
 
   std::shared_ptr<Runtime> runtime_;  // Of the current generation; nothing once it is killed.
   bool in_exchange_ = false;          // It can be cancelled.

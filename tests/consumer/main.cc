@@ -8,6 +8,7 @@
 #include "protocol/channel.h"
 #include "protocol/message.h"
 #include "supervisor/invoker_pool.h"
+#include "supervisor/lifecycle/blocking_sandbox.h"
 #include "supervisor/outcome.h"
 #include "supervisor/service.h"
 
@@ -15,6 +16,23 @@ namespace isolation = fnrun::isolation;
 namespace policies = fnrun::policies;
 namespace protocol = fnrun::protocol;
 namespace supervisor = fnrun::supervisor;
+
+// A sandbox that cannot be started, but has a life: one that is refused before its init.
+class NothingToStart final : public supervisor::RuntimeStarter {
+ public:
+  boost::asio::awaitable<supervisor::RuntimeOr> start(std::uint64_t,
+                                                      supervisor::Deadline) override {
+    co_return supervisor::RuntimeFailure{};
+  }
+  void stop() override {}
+};
+bool has_a_life() {
+  supervisor::BlockingSandbox sandbox([](auto) { return std::make_unique<NothingToStart>(); });
+  const bool refused = !sandbox.reserve();
+  const bool failed = sandbox.init({}) && !sandbox.wait_init();
+  std::printf("lifecycle: %s\n", sandbox.status()->first_fatal.c_str());
+  return refused && failed && sandbox.shutdown(supervisor::Deadline::max());
+}
 
 // The plan for /bin/true under this policy, in words, or why there is none.
 std::string plan_in_words(const policies::Policy& policy) {
@@ -42,6 +60,7 @@ int main() {
   if (!frame || protocol::parse_event("\xff")) return 1;
   std::printf("protocol: an event in a frame of %zu bytes\n", frame->size());
 
+  if (!has_a_life()) return 1;
   const auto outcome = supervisor::decide(supervisor::Cause::kDeadline, {});
   std::printf("supervisor: %s\n", supervisor::describe(outcome, {}).c_str());
   const auto pool = supervisor::InvokerPool::start(*strict, {"/there/is/no/such/handler"});

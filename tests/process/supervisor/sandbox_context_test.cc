@@ -346,6 +346,20 @@ TEST_F(SandboxLife, WhatAFrontEndMeasuredIsWhatIsReported) {
   EXPECT_THAT(lines.at(4), testing::HasSubstr(R"("producedBytes":7777)"));
 }
 
+TEST_F(SandboxLife, ObserverMayCallBackFromTheMiddle) {
+  auto& box = sandbox(counter());
+  on_event = [&](const Event& one) {
+    if (std::holds_alternative<event::InvokeStart>(one))
+      box.reset(ResetReason::kTimeout, [](const LifecycleResult<ResetResult>&) {});
+  };
+  run([&]() -> asio::awaitable<void> {
+    const InitContext init = co_await up(box);
+    const auto interrupted = co_await call(init, "a");
+    EXPECT_TRUE(!interrupted && interrupted.error().reset_received);
+  });
+  EXPECT_THAT(events, ElementsAreArray(kInitEvents + kServedEvents));
+}
+
 TEST_F(SandboxLife, WithCallbacks) {
   auto& box = sandbox(counter());
   std::string answer;

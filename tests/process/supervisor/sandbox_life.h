@@ -83,6 +83,7 @@ class SandboxLife : public test::SandboxTest {
     options.observer = [this](const Event& one) {
       events.emplace_back(name_of(one));
       lines.push_back(to_json(one));
+      if (on_event) on_event(one);
     };
     return options;
   }
@@ -148,6 +149,7 @@ class SandboxLife : public test::SandboxTest {
   Strings events;
   Strings lines;
   std::function<void(std::string_view)> on_line;
+  std::function<void(const Event&)> on_event;
 
  private:
   std::optional<asio::io_context> context_;
