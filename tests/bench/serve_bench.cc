@@ -70,8 +70,8 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   // As fnrun-supervise does, and protocol/README.md tells every program to that moves megabytes.
-  ::mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
-  ::mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
   try {
     return fnrun::bench::run(fnrun::bench::parse_options(argc, argv, fnrun::bench::kRounds));
   } catch (const std::exception& problem) {

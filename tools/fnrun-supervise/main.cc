@@ -3,6 +3,7 @@
 // Wires the rooms together: policy, host, plan, launcher, service, front end. Nothing is decided
 // here but what is printed where: stdout belongs to data, stderr to people.
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -287,6 +288,9 @@ int supervise(Voice& voice, const Options& options) {
 
 int main(int argc, char** argv) {
   fnrun::tools::fill_closed_stdio();
+  // Or a payload of megabytes is given back to the kernel, and faulted in again for the next.
+  ::mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
+  ::mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
   try {
     const auto parsed = fnrun::tools::parse_command_line(argc, argv);
     if (const int* code = std::get_if<int>(&parsed)) return *code;

@@ -102,6 +102,34 @@ TEST_F(OfPool, AReadySandboxServesTheCallAfterAFailure) {
   EXPECT_EQ(done.at(1).report.timings.start_us, 0) << "none of this call's time";
 }
 
+// It waits a moment, for the call may be short; but never for the call.
+TEST_F(OfPool, ASpareIsReplacedThoughItsCallGoesOn) {
+  ServiceOptions options;
+  options.ready = 2;
+  options.admission.places = 2;
+  Service service(context().get_executor(), *launcher, hostile({"hang"}), options);
+  ASSERT_TRUE(service.warm_up());
+  std::vector<Outcome> outcomes;
+  const auto call = [&]() -> asio::awaitable<void> {
+    Input input;
+    outcomes.push_back((co_await service.invoke(std::move(input))).report.outcome);
+  };
+  asio::co_spawn(
+      context(),
+      [&]() -> asio::awaitable<void> {
+        for (const std::size_t calls : {1, 2}) {
+          asio::co_spawn(context(), call(), asio::detached);
+          for (auto now = service.status(); now.busy < calls || now.idle < 2;
+               now = service.status())
+            co_await asio::post(context(), asio::use_awaitable);
+        }
+        co_await service.shut_down();
+      },
+      asio::detached);
+  context().run();
+  EXPECT_THAT(outcomes, ElementsAre(Outcome::kShuttingDown, Outcome::kShuttingDown));
+}
+
 TEST_F(OfPool, ANewPlanMakesTheNewSandboxesAndNoCallIsLost) {
   Service service(context().get_executor(), *launcher, greedy(), lines());
   const Plan other = [&] {

@@ -137,6 +137,22 @@ TEST(Frame, CapacityNeverPassesThePromise) {
   }
 }
 
+TEST(Frame, WhatIsKnownToWaitGetsItsRoomAtOnceAndNeverMoreThanPromised) {
+  const std::string body(100'000, 'w');
+  const std::string stream = framed(body);
+  for (const std::size_t waiting : {0UL, 50'000UL, 99'990UL, SIZE_MAX}) {
+    FrameDecoder decoder(kMax);
+    decoder.expect(waiting);  // Before the header nothing is promised.
+    EXPECT_LE(decoder.capacity(), 15U);
+    ASSERT_FALSE(decoder.feed(std::span(stream).first(14)).value().complete);
+    decoder.expect(waiting);
+    EXPECT_GE(decoder.capacity(), std::min(body.size(), std::min(waiting, body.size()) + 10));
+    EXPECT_LE(decoder.capacity(), body.size());
+    ASSERT_TRUE(decoder.feed(std::span(stream).subspan(14)).value().complete);
+    EXPECT_EQ(decoder.take(), body);
+  }
+}
+
 TEST(Frame, AfterAnErrorEveryFeedIsTheSameError) {
   FrameDecoder decoder(10);
   const std::string good = framed("good");

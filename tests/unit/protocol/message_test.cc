@@ -249,6 +249,35 @@ TEST(Message, MoreFieldsThanTheBoundAreInvalid) {
   expect_invalid(handler_codec::parse_execution_context(in_time));
 }
 
+TEST(Message, LargeDataStaysWhereItCameIn) {
+  const Result result{7, std::string(1'000'000, 'd'), {{"A", "1"}}};
+  std::string body(body_of(encode_result(result).value()));
+  const char* const where = body.data();
+  const auto taken = take_result(std::move(body));
+  ASSERT_TRUE(taken.has_value());
+  EXPECT_EQ(*taken, result);
+  EXPECT_EQ(taken->data.data(), where);
+}
+
+TEST(Message, TakenIsWhatIsParsed) {
+  const std::string large(100'000, 'd');
+  const std::string one(body_of(encode_result({7, large, {{"A", "1"}}}).value()));
+  const std::string other(body_of(encode_result({8, large + "!", {{"A", "2"}}}).value()));
+  const std::string small(body_of(encode_result({9, "small", {}}).value()));
+  for (const std::string& body : {one, one + other, small + one, one + small, one + "\x7a\x03new"s,
+                                  small, one + "\x12"s, one.substr(0, one.size() / 2), ""s}) {
+    const auto parsed = parse_result(body);
+    const auto taken = take_result(body);
+    ASSERT_EQ(taken.has_value(), parsed.has_value());
+    if (parsed) {
+      EXPECT_EQ(*taken, *parsed);
+    }
+  }
+  std::string many = one;
+  for (std::size_t i = 0; i < kMessageFieldsMax; ++i) many += "\x20\x01";
+  expect_invalid(take_result(many));
+}
+
 TEST(Message, LastOfSeveralVariablesOfAName) {
   const std::vector<EnvVar> env{{"A", "1"}, {"B", "2"}, {"A", "3"}};
   ASSERT_NE(find_env(env, "A"), nullptr);
