@@ -37,7 +37,7 @@ constexpr std::size_t kPiecesMax = 16;
 // always one more in time, would keep a thread.
 constexpr unsigned kBurst = 64;
 
-enum class Step { kDone, kAgain, kWait };
+enum class Step { kDone, kAgain, kAfterOthers, kWait };
 
 ProtocolError io_error(const char* what) {
   return {ErrorCode::kIo,
@@ -122,13 +122,10 @@ class Channel::State : public std::enable_shared_from_this<State> {
     if (in_.error) co_return *in_.error;
     in_.begin();
     for (unsigned calls = 1;; ++calls) {
-      const ErrorOr<Step> step = try_read(sink, deadline);
+      ErrorOr<Step> step = try_read(sink, deadline);
       if (!step) co_return in_.end(step.error(), /*place_lost=*/!sink.idle());
       if (*step == Step::kDone) co_return in_.end();
-      if (*step == Step::kWait && spin != nullptr && spin->again()) {
-        co_await asio::post(timer_.get_executor(), asio::use_awaitable);
-        continue;
-      }
+      if (*step == Step::kWait && spin != nullptr && spin->again()) step = Step::kAfterOthers;
       const ErrorOr<void> ready = co_await before_next(in_, *step, calls, deadline);
       if (!ready) co_return in_.end(ready.error(), /*place_lost=*/!sink.idle());
     }
@@ -136,10 +133,8 @@ class Channel::State : public std::enable_shared_from_this<State> {
 
   // The same for an answer that is due now: the peer was just asked.
   asio::awaitable<ErrorOr<void>> read_answer(Sink& sink, Deadline deadline) {
-    spin_.begin();
-    const ErrorOr<void> done = co_await read(sink, deadline, &spin_);
-    spin_.end();
-    co_return done;
+    const Spin::Due due(spin_);
+    co_return co_await read(sink, deadline, &spin_);
   }
 
   bool unsolicited() {
@@ -237,7 +232,7 @@ class Channel::State : public std::enable_shared_from_this<State> {
       co_return ProtocolError{ErrorCode::kCancelled, ""};
     boost::system::error_code error;
     auto token = asio::redirect_error(asio::use_awaitable, error);
-    if (step == Step::kAgain) {
+    if (step != Step::kWait) {
       co_await asio::post(timer_.get_executor(), token);
       co_return ErrorOr<void>{};
     }

@@ -24,30 +24,23 @@ class Spin {
   Spin& operator=(const Spin&) = delete;
   ~Spin() = default;
 
-  // An answer is due.
-  void begin() noexcept {
-    const unsigned due = answers_due_.fetch_add(1, std::memory_order_relaxed) + 1;
-    const bool other_way = ++answers_ % kTrialEvery == 0;
-    looks_ = due < cpus() && (looked_us_ <= waited_us_) != other_way;
-    began_ = Clock::now();
-    until_ = began_ + (looks_ ? kSpan : Clock::duration::zero());
-  }
+  // While it lives an answer is due, which has come, or will not, when it goes.
+  class Due {
+   public:
+    explicit Due(Spin& spin) noexcept : spin_(spin) { spin_.begin(); }
+    Due(const Due&) = delete;
+    Due& operator=(const Due&) = delete;
+    ~Due() { spin_.end(); }
+
+   private:
+    Spin& spin_;
+  };
 
   // Nothing was there: look again? Gives the CPU to whoever else is ready on it.
   bool again() noexcept {
     if (Clock::now() >= until_) return false;
     ::sched_yield();
     return true;
-  }
-
-  // It has come, or nothing will.
-  void end() noexcept {
-    answers_due_.fetch_sub(1, std::memory_order_relaxed);
-    const auto now = Clock::now();
-    const std::chrono::duration<float, std::micro> took = now - began_;
-    const float in_vain = looks_ && now >= until_ ? kInVainUs : 0;
-    float& average = looks_ ? looked_us_ : waited_us_;
-    average += (std::min(took.count(), kMostUs) + in_vain - average) / kAverageOver;
   }
 
  private:
@@ -57,6 +50,23 @@ class Spin {
   static constexpr float kAverageOver = 8;
   static constexpr float kInVainUs = 100;  // What a span that brought nothing counts as.
   static constexpr float kMostUs = 1'000;  // One slow answer is soon forgotten.
+
+  void begin() noexcept {
+    const unsigned due = answers_due_.fetch_add(1, std::memory_order_relaxed) + 1;
+    const bool other_way = ++answers_ % kTrialEvery == 0;
+    looks_ = due < cpus() && (looked_us_ <= waited_us_) != other_way;
+    began_ = Clock::now();
+    until_ = began_ + (looks_ ? kSpan : Clock::duration::zero());
+  }
+
+  void end() noexcept {
+    answers_due_.fetch_sub(1, std::memory_order_relaxed);
+    const auto now = Clock::now();
+    const std::chrono::duration<float, std::micro> took = now - began_;
+    const float in_vain = looks_ && now >= until_ ? kInVainUs : 0;
+    float& average = looks_ ? looked_us_ : waited_us_;
+    average += (std::min(took.count(), kMostUs) + in_vain - average) / kAverageOver;
+  }
 
   static unsigned cpus() noexcept {
     static const unsigned count = std::max(1U, std::thread::hardware_concurrency());

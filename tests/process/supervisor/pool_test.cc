@@ -117,7 +117,7 @@ TEST_F(OfPool, ASpareIsReplacedThoughItsCallGoesOn) {
   asio::co_spawn(
       context(),
       [&]() -> asio::awaitable<void> {
-        for (const std::size_t calls : {1, 2}) {
+        for (const std::size_t calls : {1U, 2U}) {
           asio::co_spawn(context(), call(), asio::detached);
           for (auto now = service.status(); now.busy < calls || now.idle < 2;
                now = service.status())
