@@ -107,7 +107,7 @@ TEST_F(OfPool, ASpareIsReplacedThoughItsCallGoesOn) {
   ServiceOptions options;
   options.ready = 2;
   options.admission.places = 2;
-  Service service(context().get_executor(), *launcher, hostile({"hang"}), options);
+  Service service(context().get_executor(), *launcher, hostile({"never_read"}), options);
   ASSERT_TRUE(service.warm_up());
   std::vector<Outcome> outcomes;
   const auto call = [&]() -> asio::awaitable<void> {
