@@ -2,6 +2,8 @@
 // before each.
 #include "protocol/channel.h"
 
+#include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -36,6 +38,9 @@ constexpr std::size_t kPiecesMax = 16;
 // System calls in a row before other coroutines get their turn: a handler that sends byte by byte,
 // always one more in time, would keep a thread.
 constexpr unsigned kBurst = 64;
+// Between two looks whether the peer has read, after the first burst of them.
+constexpr std::chrono::microseconds kFirstPause{50};
+constexpr std::chrono::microseconds kLongestPause{1'000};
 
 enum class Step { kDone, kAgain, kAfterOthers, kWait };
 
@@ -118,6 +123,30 @@ class Channel::State : public std::enable_shared_from_this<State> {
     }
   }
 
+  asio::awaitable<ErrorOr<void>> drain(Deadline deadline) {
+    if (out_.error) co_return *out_.error;
+    out_.begin();
+    asio::steady_timer pause(timer_.get_executor());
+    auto patience = kFirstPause;
+    for (unsigned looks = 1;; ++looks) {
+      const ErrorOr<bool> drained = has_drained(deadline);
+      if (!drained) co_return out_.end(drained.error(), /*place_lost=*/false);
+      if (*drained) co_return out_.end();
+      const auto slot = co_await asio::this_coro::cancellation_state;
+      if (slot.cancelled() != asio::cancellation_type::none)
+        co_return out_.end(ProtocolError{ErrorCode::kCancelled, ""}, /*place_lost=*/false);
+      boost::system::error_code ignored;
+      auto token = asio::redirect_error(asio::use_awaitable, ignored);
+      if (looks < kBurst) {
+        co_await asio::post(timer_.get_executor(), token);
+        continue;
+      }
+      pause.expires_at(std::min(deadline, Clock::now() + patience));
+      patience = std::min(patience * 2, kLongestPause);
+      co_await pause.async_wait(token);
+    }
+  }
+
   asio::awaitable<ErrorOr<void>> read(Sink& sink, Deadline deadline, Spin* spin = nullptr) {
     if (in_.error) co_return *in_.error;
     in_.begin();
@@ -178,6 +207,20 @@ class Channel::State : public std::enable_shared_from_this<State> {
     if (n < 0) return step_after("write");
     pending.advance(static_cast<std::size_t>(n));
     return pending.empty() ? Step::kDone : Step::kAgain;
+  }
+
+  // A socket counts what its peer has not read, a pipe what is in it; of anything else nothing is
+  // ever unread.
+  ErrorOr<bool> has_drained(Deadline deadline) {
+    if (auto may = may_go_on(out_, deadline); !may) return may.error();
+    if (!out_.is_open()) return ProtocolError{ErrorCode::kPeerClosed, "the channel is closed"};
+    int unread = 0;
+    if (::ioctl(out_.fd(), SIOCOUTQ, &unread) != 0 && ::ioctl(out_.fd(), FIONREAD, &unread) != 0)
+      return true;
+    pollfd peer{out_.fd(), 0, 0};
+    if (::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLERR | POLLHUP)) != 0)
+      return ProtocolError{ErrorCode::kPeerClosed, "nobody reads what is written"};
+    return unread == 0;
   }
 
   ErrorOr<Step> try_read(Sink& sink, Deadline deadline) {
@@ -310,6 +353,10 @@ ErrorOr<Channel> Channel::adopt(asio::any_io_executor executor, int read_fd, int
 asio::awaitable<ErrorOr<void>> Channel::write(std::span<const asio::const_buffer> buffers,
                                               Deadline deadline) {
   return state_->write(buffers, deadline);
+}
+
+asio::awaitable<ErrorOr<void>> Channel::drain(Deadline deadline) {
+  return state_->drain(deadline);
 }
 
 asio::awaitable<ErrorOr<std::string>> Channel::read_frame(std::size_t max_body, Deadline deadline) {

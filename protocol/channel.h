@@ -49,6 +49,11 @@ class [[nodiscard]] Channel {
   [[nodiscard]] boost::asio::awaitable<ErrorOr<void>> write(
       std::span<const boost::asio::const_buffer> buffers, Deadline deadline);
 
+  // Until the peer has read all that was written: what it writes before it comes to read is then in
+  // our pipe, where unsolicited() finds it. The kernel tells nobody that a pipe was emptied, so
+  // this looks, at once and then ever more seldom. kPeerClosed when nobody is left to read.
+  [[nodiscard]] boost::asio::awaitable<ErrorOr<void>> drain(Deadline deadline);
+
   // Each returns kEndOfStream when the stream ended before the first byte. After any other error
   // every later read returns it again, for the place in the stream is lost; only kDeadline and
   // kCancelled that came before the first byte can be followed by another read.

@@ -8,6 +8,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "protocol/frame.h"
 #include "protocol/message.h"
 
 namespace fnrun::supervisor {
@@ -53,15 +54,45 @@ std::chrono::sys_time<std::chrono::nanoseconds> stop_time(Deadline deadline) {
          std::chrono::duration_cast<std::chrono::nanoseconds>(left);
 }
 
+// Writes the beginning of the question and waits until it was read. Nothing: go on.
+asio::awaitable<std::optional<Exchanged>> get_heard(Channel& channel, std::string_view beginning,
+                                                    const StillFit& still_fit, Deadline deadline) {
+  const std::array<asio::const_buffer, 1> parts{asio::buffer(beginning)};
+  auto heard = co_await channel.write(parts, deadline);
+  if (heard) heard = co_await channel.drain(deadline);
+  Exchanged why;
+  if (!heard) {
+    why = failed(heard.error());
+    why.asked = why.cause == Cause::kDeadline || why.cause == Cause::kCancelled;
+  } else if (channel.unsolicited()) {
+    why = failed(Cause::kUnsolicited, "the handler wrote to its stdout before it was asked");
+    why.asked = false;
+  } else if (!still_fit()) {
+    why = failed(Cause::kUnsolicited, "an earlier call left something behind after its answer");
+    why.asked = false;
+  } else {
+    co_return std::nullopt;
+  }
+  co_return why;
+}
+
 asio::awaitable<Exchanged> exchange_frames(Channel& channel, const Input& input,
-                                           ExchangeLimits limits, Deadline deadline) {
+                                           ExchangeLimits limits, Deadline deadline,
+                                           const StillFit& still_fit) {
   const auto head = protocol::encode_event_head(input.data.size());
   if (!head) co_return failed(Cause::kRequestTooLarge, head.error().detail);
   const protocol::ExecutionContext context{stop_time(deadline), input.env};
   const auto tail = protocol::encode_execution_context(context);
   if (!tail) co_return failed(Cause::kSetup, tail.error().detail);
-  const std::array<asio::const_buffer, 3> parts{asio::buffer(head->view()),
-                                                asio::buffer(input.data), asio::buffer(*tail)};
+  std::string_view beginning = head->view();
+  if (still_fit) {
+    if (auto why = co_await get_heard(channel, beginning.substr(0, protocol::kFrameHeaderSize),
+                                      still_fit, deadline))
+      co_return std::move(*why);
+    beginning.remove_prefix(protocol::kFrameHeaderSize);
+  }
+  const std::array<asio::const_buffer, 3> parts{asio::buffer(beginning), asio::buffer(input.data),
+                                                asio::buffer(*tail)};
   const auto written = co_await channel.write(parts, deadline);
   if (!written) co_return failed(written.error());
   auto body = co_await channel.read_frame(limits.response_max, deadline);
@@ -72,7 +103,8 @@ asio::awaitable<Exchanged> exchange_frames(Channel& channel, const Input& input,
 }
 
 asio::awaitable<Exchanged> exchange_line(Channel& channel, const Input& input,
-                                         ExchangeLimits limits, Deadline deadline) {
+                                         ExchangeLimits limits, Deadline deadline,
+                                         const StillFit& still_fit) {
   // Programs end their output with a newline, and that one is the line's own.
   std::string_view line_in = input.data;
   if (line_in.ends_with('\n')) line_in.remove_suffix(1);
@@ -80,6 +112,11 @@ asio::awaitable<Exchanged> exchange_line(Channel& channel, const Input& input,
     co_return failed(
         Cause::kSetup,
         "an event of several lines cannot be given to a handler that reads one line a call");
+  if (still_fit && !line_in.empty()) {
+    if (auto why = co_await get_heard(channel, line_in, still_fit, deadline))
+      co_return std::move(*why);
+    line_in = {};
+  }
   const std::array<asio::const_buffer, 2> parts{asio::buffer(line_in), asio::buffer("\n", 1)};
   const auto written = co_await channel.write(parts, deadline);
   if (!written) co_return failed(written.error());
@@ -128,7 +165,8 @@ asio::awaitable<Exchanged> exchange_process(Channel& channel, const Input& input
 }  // namespace
 
 asio::awaitable<Exchanged> exchange(HandlerProtocol how, Channel& channel, const Input& input,
-                                    ExchangeLimits limits, Deadline deadline) {
+                                    ExchangeLimits limits, Deadline deadline,
+                                    const StillFit& still_fit) {
   if (input.data.size() > limits.request_max)
     co_return failed(Cause::kRequestTooLarge, std::to_string(input.data.size()) +
                                                   " bytes, the policy's limit is " +
@@ -138,9 +176,9 @@ asio::awaitable<Exchanged> exchange(HandlerProtocol how, Channel& channel, const
   // Not a conditional expression: g++ 12 copies its coroutine temporaries bit by bit.
   Exchanged done;
   if (how == HandlerProtocol::kFnrun) {
-    done = co_await exchange_frames(channel, input, limits, deadline);
+    done = co_await exchange_frames(channel, input, limits, deadline, still_fit);
   } else {
-    done = co_await exchange_line(channel, input, limits, deadline);
+    done = co_await exchange_line(channel, input, limits, deadline, still_fit);
   }
   if (done.cause == Cause::kAnswered && channel.unsolicited())
     co_return failed(Cause::kUnsolicited, "the handler wrote to its stdout after its answer");

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,6 +39,13 @@ struct ExchangeLimits {
   std::size_t response_max = 0;  // Bytes of a frame's body, a line, or all of stdout.
 };
 
+// Asked of a handler that served others, once it has read that a question is coming (the length of
+// the event's frame, or the line without its end) and before it can know which. What it did before
+// it came to read is then there to be seen: a second answer is in the pipe, a process that it
+// started exists. False: it is not to be asked. Empty: the question is put at once, a turn of the
+// handler's sooner.
+using StillFit = std::function<bool()>;
+
 // What it came to. With kAnswered there is a result; for kExec its status is still open until the
 // process has ended. kRequestTooLarge and kSetup (a request that this protocol cannot carry, said
 // in `detail`) leave the handler untouched: nothing was written.
@@ -45,14 +53,17 @@ struct Exchanged {
   Cause cause{};
   std::string detail;
   std::optional<protocol::Result> result;
+  // False: it ended, or spoke, before it could know the question; another sandbox may be asked.
+  bool asked = true;
 };
 
-// One deadline for writing and reading together. `input` is borrowed until the end. But for kExec:
-// the channel was just found silent (Channel::unsolicited()), for what is there before the question
-// belongs to nobody, and must not become this caller's answer.
+// One deadline for writing and reading together. `input` and `still_fit` are borrowed until the
+// end. But for kExec: the channel was just found silent (Channel::unsolicited()), for what is there
+// before the question belongs to nobody, and must not become this caller's answer.
 [[nodiscard]] boost::asio::awaitable<Exchanged> exchange(HandlerProtocol how,
                                                          protocol::Channel& channel,
                                                          const Input& input, ExchangeLimits limits,
-                                                         Deadline deadline);
+                                                         Deadline deadline,
+                                                         const StillFit& still_fit);
 
 }  // namespace fnrun::supervisor

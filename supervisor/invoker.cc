@@ -172,6 +172,7 @@ struct Invoker::State {
   bool speaks_unasked();
   void exceeded(Cause cause);
   Before look_before(std::uint64_t call);
+  StillFit still_fit();
   [[nodiscard]] bool to_remember() const;
   static asio::awaitable<void> remember_clean_state(std::shared_ptr<State> state,
                                                     std::uint64_t of_call, Deadline deadline);
@@ -299,6 +300,19 @@ asio::awaitable<void> Invoker::State::find_leftovers() {
   dirty = !left_behind.empty();
 }
 
+// Where calls must leave nothing behind. By then the handler has come to read the next question, so
+// that what it was to tidy up behind its answer is tidy.
+StillFit Invoker::State::still_fit() {
+  if (!remembered || calls_served == 0) return {};
+  return [this] {
+    const auto found = leftovers->find();
+    dirty = !found || !found->empty();
+    if (!found) log_line("killed between calls: " + found.error().to_string());
+    if (dirty && found) log_line("killed between calls, which left behind " + found->front());
+    return !dirty;
+  };
+}
+
 // The timer belongs to the call: one that has expired when the call ends must not warn the next.
 void Invoker::State::warn_before(const std::shared_ptr<State>& state, Deadline deadline,
                                  asio::steady_timer& timer) {
@@ -383,8 +397,10 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   } else if (state->speaks_unasked()) {
     done.cause = Cause::kUnsolicited;
     done.detail = "the handler wrote to its stdout before it was asked";
+    done.asked = false;
   } else {
-    done = co_await exchange(state->protocol, state->channel, input, limits, deadline);
+    const StillFit still_fit = state->still_fit();
+    done = co_await exchange(state->protocol, state->channel, input, limits, deadline, still_fit);
   }
   co_await settle(done, deadline);
   if (done.cause == Cause::kAnswered) co_await state->find_leftovers();
@@ -434,6 +450,7 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
 Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
                                          std::size_t request_size) {
   Invocation invocation;
+  invocation.asked = done.asked;
   InvocationReport& report = invocation.report;
   report.sequence = before.call;
   last_use = exit ? exit->use : sandbox.use();

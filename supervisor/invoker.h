@@ -23,6 +23,8 @@ namespace fnrun::supervisor {
 struct Invocation {
   std::optional<protocol::Result> result;
   InvocationReport report;
+  // False: the handler failed before it could know the question, so another may be asked.
+  bool asked = true;
 };
 
 // A line of a handler's stderr: safe to print (stderr_log.h). `call` is 0 outside of any.

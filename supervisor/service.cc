@@ -105,22 +105,27 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
       environment.push_back(variable.name + "=" + variable.value);
     }
   }
-  auto taken = co_await pool.take(std::move(environment), deadline);
-  if (auto* none = std::get_if<NoInvoker>(&taken))
-    co_return refuse(of_call, none->cause, std::move(none->setup));
-  auto [invoker, fresh] = std::move(std::get<Taken>(taken));
-  Flight& flight = flights.at(of_call);
-  if (flight.cancelled) {
+  for (;;) {
+    auto wanted = environment;
+    auto taken = co_await pool.take(std::move(wanted), deadline);
+    if (auto* none = std::get_if<NoInvoker>(&taken))
+      co_return refuse(of_call, none->cause, std::move(none->setup));
+    auto [invoker, fresh] = std::move(std::get<Taken>(taken));
+    Flight& flight = flights.at(of_call);
+    if (flight.cancelled) {
+      pool.give_back(std::move(invoker));
+      co_return refuse(of_call, Cause::kCancelled);
+    }
+    flight.invoker = invoker.get();
+    auto invocation = co_await invoker->invoke(input, of_call, deadline);
+    flight.invoker = nullptr;
+    if (fresh) invocation.report.timings.start_us = invocation.report.sandbox.start_us;
+    invocation.report.policy = options.policy_name;
     pool.give_back(std::move(invoker));
-    co_return refuse(of_call, Cause::kCancelled);
+    // What an earlier call did to that sandbox is not this caller's failure. One that served nobody
+    // before has no such excuse, so this comes to an end.
+    if (invocation.asked || invocation.report.sandbox.calls_served <= 1) co_return invocation;
   }
-  flight.invoker = invoker.get();
-  auto invocation = co_await invoker->invoke(input, of_call, deadline);
-  flight.invoker = nullptr;
-  if (fresh) invocation.report.timings.start_us = invocation.report.sandbox.start_us;
-  invocation.report.policy = options.policy_name;
-  pool.give_back(std::move(invoker));
-  co_return invocation;
 }
 
 asio::awaitable<Invocation> Service::State::serve(Input input, std::uint64_t call,

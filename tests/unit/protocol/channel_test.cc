@@ -155,6 +155,29 @@ TEST_P(Channels, ClosedWriteSideIsThePeersEndOfInput) {
   EXPECT_EQ(frame(far_off()), "still");
 }
 
+TEST_P(Channels, DrainedIsWhatThePeerHasRead) {
+  EXPECT_EQ(outcome(run(io, channel->drain(far_off()))), "ok") << "nothing was written";
+  EXPECT_EQ(write("abc", far_off()), "ok");
+  Running<ErrorOr<void>> drained(io, channel->drain(far_off()));
+  char buffer[2];
+  EXPECT_EQ(::read(ends.peer_in.get(), buffer, sizeof buffer), 2);
+  drained.poll();
+  EXPECT_FALSE(drained.done()) << "one byte is left";
+  EXPECT_EQ(::read(ends.peer_in.get(), buffer, sizeof buffer), 1);
+  EXPECT_EQ(outcome(drained.get()), "ok");
+}
+
+TEST_P(Channels, DrainEndsWithItsDeadlineThePeerOrTheCaller) {
+  EXPECT_EQ(write("abc", far_off()), "ok");
+  EXPECT_EQ(outcome(run(io, channel->drain(soon()))), "deadline");
+  Running<ErrorOr<void>> drained(io, channel->drain(far_off()));
+  drained.poll();
+  channel->cancel();
+  EXPECT_EQ(outcome(drained.get()), "cancelled");
+  ends.peer_closes();
+  EXPECT_EQ(outcome(run(io, channel->drain(far_off()))), "peer_closed");
+}
+
 TEST_P(Channels, DescriptorsGetTheirModeBackAndAreClosed) {
   Ends other(kind());
   const int in = other.channel_in.release();
