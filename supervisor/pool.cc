@@ -95,7 +95,10 @@ asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment
   Started result =
       *launched ? Invoker::serve(executor, std::move(**launched), options.protocol, options.log)
                 : Started(launched->error());
-  note(result);
+  // A start that a caller's own deadline cut short says nothing about the handler.
+  const bool cut_short = !result && result.error().step == isolation::SetupStep::kStartTimeout &&
+                         steady_clock::now() >= latest;
+  if (!cut_short) note(result);
   co_return result;
 }
 
