@@ -23,6 +23,7 @@
 #include "options.h"
 #include "policies/policy_json.h"
 #include "policy_search.h"
+#include "supervisor/descriptor_limit.h"
 #include "supervisor/service.h"
 #include "supervisor/stderr_log.h"
 #include "supervisor/stdio_front_end.h"
@@ -243,6 +244,8 @@ int check_policy_alone(Voice& voice, const Options& options, const policies::Pol
 }
 
 int supervise(Voice& voice, const Options& options) {
+  // What cannot be had is missed where it is needed, and said there.
+  (void)supervisor::raise_descriptor_limit();
   auto policy = policies::load_policy(options.policy, policy_search_path());
   if (!policy) {
     voice.complain(policy.error().to_string());
