@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -27,13 +28,16 @@ std::string from_environment(const char* name, const char* otherwise) {
   return value != nullptr ? value : otherwise;
 }
 
-// The last uids of the default range, a different few for each test program: tests may run beside
-// each other and beside a supervisor.
-std::optional<isolation::UidRange> few_of(const std::optional<isolation::UidRange>& all) {
+// A different few for each test program: tests may run beside each other and beside a supervisor.
+// Few are the last of the range, many come from its first half.
+std::optional<isolation::UidRange> part_of(const std::optional<isolation::UidRange>& all,
+                                           std::uint32_t wanted) {
   if (!all) return all;
-  const std::uint32_t places = 128;
+  const bool few = wanted <= kTestUids;
+  const std::uint32_t places = few ? 128 : std::max(1U, all->count / 2 / wanted);
   const auto place = static_cast<std::uint32_t>(::getpid()) % places;
-  return isolation::UidRange{all->first + all->count - (place + 1) * kTestUids, kTestUids};
+  const std::uint32_t offset = few ? all->count - (place + 1) * wanted : place * wanted;
+  return isolation::UidRange{all->first + offset, wanted};
 }
 
 }  // namespace
@@ -109,7 +113,7 @@ void SandboxTest::SetUp() {
   strict = shipped_policy("strict");
   auto probed = isolation::probe_host();
   ASSERT_TRUE(probed) << probed.error().to_string();
-  probed = isolation::probe_host(few_of(probed->slot_uids));
+  probed = isolation::probe_host(part_of(probed->slot_uids, uids()));
   ASSERT_TRUE(probed) << probed.error().to_string();
   host = *probed;
   before_ = take_ledger(host.cgroup.dir);

@@ -64,6 +64,8 @@ class SandboxTest : public ::testing::Test {
  protected:
   void SetUp() override;
   void TearDown() override;
+  // How many sandboxes at a time, those that are dying among them.
+  [[nodiscard]] virtual std::uint32_t uids() const { return kTestUids; }
 
   // "actor" is the handler of these tests: tests/process/handlers/actor.cc.
   [[nodiscard]] static std::vector<std::string> actor(std::vector<std::string> arguments);
