@@ -132,7 +132,7 @@ TEST_F(Limit, ABombOfMemoryIsOutOfMemoryWithItsEvidence) {
   } else {
     EXPECT_EQ(ended.evidence.killed_for, isolation::KillReason::kMemory);
     EXPECT_EQ(ended.usage.peak_of, "sampled");
-    EXPECT_TRUE(ended.degraded.contains("memory"));
+    EXPECT_TRUE(ended.degraded->contains("memory"));
   }
 }
 

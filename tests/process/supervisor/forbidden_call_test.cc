@@ -126,7 +126,7 @@ TEST_F(ForbiddenCallReport, WithoutAListenerSaysThatTheKernelsLogHasTheName) {
   EXPECT_FALSE(report.evidence.forbidden);
   EXPECT_EQ(forbidden_source(report.evidence), "kernel_log");
   EXPECT_THAT(describe(report.outcome, report.evidence), HasSubstr("1326"));
-  EXPECT_EQ(report.degraded.count("forbidden_calls"), 1U);
+  EXPECT_EQ(report.degraded->count("forbidden_calls"), 1U);
 }
 
 }  // namespace
