@@ -36,6 +36,18 @@ std::vector<std::string> names_in(int dir_fd, const char* path, std::size_t max)
   return names;
 }
 
+// proc(5): flags are field 9; the state, field 3, is the first behind the name.
+bool is_exiting(pid_t pid) {
+  constexpr std::size_t kFlags = 6;
+  constexpr std::uint64_t kPfExiting = 4;
+  const std::string stat = read_kernel_text(proc_file(pid, "stat"));
+  const auto name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return true;
+  const auto fields = split(std::string_view(stat).substr(name_end + 1), ' ');
+  return fields.size() <= kFlags ||
+         (to_number<std::uint64_t>(fields[kFlags]).value_or(0) & kPfExiting) != 0;
+}
+
 std::string proc_file(pid_t pid, std::string_view file) {
   return "/proc/" + std::to_string(pid) + "/" + std::string(file);
 }

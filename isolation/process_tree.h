@@ -35,6 +35,9 @@ void add_children(pid_t pid, std::vector<Process>& found);
 // where the process whose folder it is has ended.
 [[nodiscard]] std::vector<std::string> names_in(int dir_fd, const char* path, std::size_t max);
 
+// Has begun to exit (PF_EXITING), or is gone: its descriptors are closed after that.
+[[nodiscard]] bool is_exiting(pid_t pid);
+
 // "/proc/PID/file".
 [[nodiscard]] std::string proc_file(pid_t pid, std::string_view file);
 // Of /proc/PID/status: "Threads:\t4", by key.

@@ -123,6 +123,11 @@ Leftovers Sandbox::leftovers(const Plan& plan) const {
   return {pid_, pidfd_.get(), cgroup_ ? cgroup_.dir_fd() : -1, plan};
 }
 
+bool Sandbox::handler_exiting() const {
+  const auto pid = reaped_ ? std::nullopt : handler_below(pid_);
+  return !pid || is_exiting(*pid);
+}
+
 // The pidfd is opened before the question whether it is the handler's: a pid alone could be
 // somebody else's by the time that the signal goes out.
 Result<void> Sandbox::signal_handler(int signal) const {

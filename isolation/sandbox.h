@@ -101,6 +101,10 @@ class [[nodiscard]] Sandbox {
   // is.
   [[nodiscard]] Result<void> signal_handler(int signal) const;
 
+  // The handler process is on its way out, or has gone: its end will be told. What it wrote to may
+  // reach its end long before that, on a busy host.
+  [[nodiscard]] bool handler_exiting() const;
+
   // Stops everything inside until thaw(): a frozen sandbox uses no CPU, and dies of kill() as any
   // other. Waits for the last one to stop, up to `patience`. An error without a cgroup.
   [[nodiscard]] Result<void> freeze(std::chrono::milliseconds patience);

@@ -18,6 +18,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 
+#include "supervisor/clean_state.h"
 #include "supervisor/resource_watch.h"
 #include "supervisor/stderr_log.h"
 #include "supervisor/usage.h"
@@ -32,11 +33,11 @@ using isolation::SetupStep;
 using isolation::UniqueFd;
 using std::chrono::steady_clock;
 
-// After stdout has ended the handler's own end follows within microseconds, if it did end: then its
-// wait status says why. One that closed stdout and lives on is given this long, then it is killed.
+// After stdout has ended the handler's own end follows, if it did end: within microseconds on a
+// host that has them to spare. Then its wait status says why, and is waited for. One that closed
+// stdout and lives on is given the shorter time, then it is killed.
+constexpr std::chrono::milliseconds kExitGrace{10'000};
 constexpr std::chrono::milliseconds kEndGrace{200};
-// A handler that deletes a file or ends a child behind its answer is given this long.
-constexpr std::chrono::milliseconds kTidyGrace{200};
 // All that a pipe holds, and all that the channel reads at once: nothing stays behind in the
 // channel.
 constexpr std::size_t kStderrChunk = 64 * 1024;
@@ -121,13 +122,20 @@ struct Invoker::State {
         handler_ended(watch_fd(ex, sandbox.ended_fd())),
         everything_gone(watch_fd(ex, sandbox.pidfd())),
         stderr_done(ex, steady_clock::time_point::max()),
-        pause(ex),
         log({.line_max = static_cast<std::size_t>(plan->policy.limits.stderr_line_max.bytes),
              .lines_per_second_max = plan->policy.limits.stderr_lines_per_second_max}),
         log_sink(std::move(sink)),
         watch(std::make_shared<ResourceWatch>(ex, sandbox, *plan,
-                                              [this](Cause cause) { exceeded(cause); })) {}
-  ~State() { watch->stop(); }
+                                              [this](Cause cause) { exceeded(cause); })),
+        clean(
+            std::make_shared<CleanState>(ex, sandbox, *plan,
+                                         plan->policy.reuse.mode == policies::Reuse::Mode::kClean &&
+                                             protocol != HandlerProtocol::kExec,
+                                         [this](std::string_view line) { log_line(line); })) {}
+  ~State() {
+    watch->stop();
+    clean->stop();
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -141,17 +149,13 @@ struct Invoker::State {
   asio::posix::stream_descriptor handler_ended;    // Hung up: the handler has ended, or all has.
   asio::posix::stream_descriptor everything_gone;  // Readable: the init has ended, so all has.
   asio::steady_timer stderr_done;                  // Cancelled when stderr was read to its end.
-  asio::steady_timer pause;  // Between two looks at a handler that is still starting.
   StderrLog log;
   LogSink log_sink;
   std::shared_ptr<ResourceWatch> watch;
+  std::shared_ptr<CleanState> clean;
   isolation::ResourceUse last_use;  // As the last call left it.
   steady_clock::time_point last_answer{};
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
-  std::optional<isolation::Leftovers> leftovers;  // Where calls must leave nothing behind.
-  bool remembered = false;                        // What was there before the first call.
-  bool dirty = false;                             // One did, or nobody can tell.
-  std::vector<std::string> left_behind;           // By the call in flight.
   bool resting = false;
   bool warned = false;     // The call in flight got its warning.
   std::uint64_t call = 0;  // 0: none in flight.
@@ -172,12 +176,6 @@ struct Invoker::State {
   bool speaks_unasked();
   void exceeded(Cause cause);
   Before look_before(std::uint64_t call);
-  StillFit still_fit();
-  [[nodiscard]] bool to_remember() const;
-  static asio::awaitable<void> remember_clean_state(std::shared_ptr<State> state,
-                                                    std::uint64_t of_call, Deadline deadline);
-  asio::awaitable<void> find_leftovers();
-  asio::awaitable<void> come_to_rest(std::uint64_t of_call, Deadline limit);
   static void warn_before(const std::shared_ptr<State>& state, Deadline deadline,
                           asio::steady_timer& timer);
   void warn();
@@ -242,77 +240,6 @@ Before Invoker::State::look_before(std::uint64_t of_call) {
   return before;
 }
 
-// Until everything inside sleeps; less if that takes too long, or another call has begun since.
-asio::awaitable<void> Invoker::State::come_to_rest(std::uint64_t of_call, Deadline limit) {
-  constexpr std::chrono::microseconds kFirstPause{250};
-  constexpr std::chrono::microseconds kLongestPause{5'000};
-  auto patience = kFirstPause;
-  while (call == of_call && !dead && !cancelled && !sandbox.handler_ended() &&
-         steady_clock::now() < limit && !leftovers->settled()) {
-    pause.expires_after(patience);
-    patience = std::min(patience * 2, kLongestPause);
-    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
-  }
-}
-
-bool Invoker::State::to_remember() const {
-  return plan->policy.reuse.mode == policies::Reuse::Mode::kClean &&
-         protocol != HandlerProtocol::kExec && !remembered && calls_served == 0;
-}
-
-// Before its first call, once the handler waits for it: what a runtime opens and writes while it
-// starts is its own. One that is still busy after the start timeout is taken as it is. Begun when
-// the sandbox runs, so that no caller pays for it; a call that comes sooner begins it anew.
-asio::awaitable<void> Invoker::State::remember_clean_state(std::shared_ptr<State> state,
-                                                           std::uint64_t of_call,
-                                                           Deadline deadline) {
-  const auto superseded = [&] {
-    return state->dead || state->remembered || state->call != of_call;
-  };
-  if (superseded()) co_return;
-  state->found_silent = false;  // It may speak meanwhile.
-  state->leftovers.emplace(state->sandbox.leftovers(*state->plan));
-  const auto limit =
-      std::min(deadline, steady_clock::now() + state->plan->policy.limits.start_timeout);
-  co_await state->come_to_rest(of_call, limit);
-  if (superseded()) co_return;
-  state->remembered = true;
-  if (const auto seen = state->leftovers->remember(); !seen) {
-    state->log_line("what calls leave behind cannot be told: " + seen.error().to_string());
-    state->dirty = true;
-  }
-}
-
-// Behind an answer. A handler that tidies up behind its own is given time to come to rest, if there
-// is something to tidy. What cannot be looked at is not clean.
-asio::awaitable<void> Invoker::State::find_leftovers() {
-  left_behind.clear();
-  if (!remembered || dirty) co_return;
-  auto found = leftovers->find();
-  if (found && !found->empty()) {
-    co_await come_to_rest(call, steady_clock::now() + kTidyGrace);
-    found = leftovers->find();
-  }
-  if (found)
-    left_behind = std::move(*found);
-  else
-    left_behind.push_back(found.error().to_string());
-  dirty = !left_behind.empty();
-}
-
-// Where calls must leave nothing behind. By then the handler has come to read the next question, so
-// that what it was to tidy up behind its answer is tidy.
-StillFit Invoker::State::still_fit() {
-  if (!remembered || calls_served == 0) return {};
-  return [this] {
-    const auto found = leftovers->find();
-    dirty = !found || !found->empty();
-    if (!found) log_line("killed between calls: " + found.error().to_string());
-    if (dirty && found) log_line("killed between calls, which left behind " + found->front());
-    return !dirty;
-  };
-}
-
 // The timer belongs to the call: one that has expired when the call ends must not warn the next.
 void Invoker::State::warn_before(const std::shared_ptr<State>& state, Deadline deadline,
                                  asio::steady_timer& timer) {
@@ -369,9 +296,8 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::serve(asio::any_io_executor
                                        std::move(*stderr_channel), std::move(log));
   state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
-  if (state->to_remember())
-    asio::co_spawn(executor, State::remember_clean_state(state, 0, Deadline::max()),
-                   asio::detached);
+  if (state->clean->to_remember())
+    asio::co_spawn(executor, CleanState::remember(state->clean, Deadline::max()), asio::detached);
   state->watch->start();
   return std::unique_ptr<Invoker>(new Invoker(std::move(state)));
 }
@@ -387,7 +313,10 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
       static_cast<std::size_t>(state->plan->policy.limits.response_max.bytes)};
   asio::steady_timer warning(state->executor);
   State::warn_before(state, deadline, warning);
-  if (state->to_remember()) co_await State::remember_clean_state(state, call, deadline);
+  if (state->clean->to_remember()) {
+    state->found_silent = false;  // It may speak meanwhile.
+    co_await CleanState::remember(state->clean, deadline);
+  }
   Exchanged done;
   if (state->cancelled) {
     done.cause = Cause::kCancelled;
@@ -399,11 +328,13 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
     done.detail = "the handler wrote to its stdout before it was asked";
     done.asked = false;
   } else {
-    const StillFit still_fit = state->still_fit();
+    StillFit still_fit;
+    if (state->clean->remembered() && state->calls_served > 0)
+      still_fit = [&] { return state->clean->still_clean(); };
     done = co_await exchange(state->protocol, state->channel, input, limits, deadline, still_fit);
   }
   co_await settle(done, deadline);
-  if (done.cause == Cause::kAnswered) co_await state->find_leftovers();
+  if (done.cause == Cause::kAnswered) co_await state->clean->look();
   state->end_stderr();
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
   state->watch->end_call(state->last_use.cpu);
@@ -419,8 +350,8 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
   const bool of_process =
       state->protocol == HandlerProtocol::kExec && done.cause == Cause::kAnswered;
   if (of_process || done.cause == Cause::kHandlerEnded) {
-    const auto patience =
-        of_process ? deadline : std::min(deadline, steady_clock::now() + kEndGrace);
+    const auto grace = state->sandbox.handler_exiting() ? kExitGrace : kEndGrace;
+    const auto patience = of_process ? deadline : std::min(deadline, steady_clock::now() + grace);
     const bool ended =
         co_await wait_before(state->handler_ended, descriptor_base::wait_error, patience);
     if (state->cancelled) {
@@ -466,7 +397,7 @@ Invocation Invoker::State::invocation_of(Exchanged done, const Before& before,
   ++calls_served;
   fill(report);
   report.warned = warned;
-  if (report.outcome == Outcome::kOk) report.leftovers = std::move(left_behind);
+  if (report.outcome == Outcome::kOk) report.leftovers = clean->take_left_behind();
   report.stderr_lines.emitted = log.emitted() - before.lines_emitted;
   report.stderr_lines.dropped = log.dropped() - before.lines_dropped;
   if (report.outcome == Outcome::kOk) {
@@ -516,14 +447,14 @@ void Invoker::State::fill(InvocationReport& report) const {
 
 void Invoker::cancel() {
   state_->cancelled = true;
-  state_->pause.cancel();
+  state_->clean->stop();
   state_->channel.cancel();
   state_->handler_ended.cancel();
 }
 
 bool Invoker::usable() {
-  state_->found_silent = !state_->dead && !state_->dirty && !state_->sandbox.handler_ended() &&
-                         !state_->channel.unsolicited();
+  state_->found_silent = !state_->dead && !state_->clean->dirty() &&
+                         !state_->sandbox.handler_ended() && !state_->channel.unsolicited();
   return state_->found_silent;
 }
 
@@ -532,7 +463,7 @@ bool Invoker::dead() const noexcept {
 }
 
 bool Invoker::dirty() const noexcept {
-  return state_->dirty;
+  return state_->clean->dirty();
 }
 
 // Without waiting: a process that is busy in the kernel stops when it comes back from there.
@@ -562,6 +493,7 @@ asio::awaitable<void> Invoker::finish() {
   if (std::exchange(state->finished, true)) co_return;
   state->dead = true;
   state->watch->stop();
+  state->clean->stop();
   const auto limit = steady_clock::now() + state->plan->policy.limits.kill_timeout;
   if (!state->sandbox.handler_ended()) state->sandbox.kill(KillReason::kShutdown);
   if (co_await wait_before(state->everything_gone, descriptor_base::wait_read, limit)) {
