@@ -59,17 +59,6 @@ bool use_and_tidy() {
   return wrote && child > 0 && waitpid(child, nullptr, 0) == child;
 }
 
-// What a careless program does: the answer first, the broom after.
-void tidy_behind_the_answer() {
-  const pid_t child = fork();
-  if (child == 0) pause_for_ever();
-  keep_file("/tmp/scratch", false);
-  std::cout << "tidying" << std::endl;  // NOLINT(performance-avoid-endl): a reply.
-  kill(child, SIGKILL);
-  waitpid(child, nullptr, 0);
-  unlink("/tmp/scratch");
-}
-
 std::string await_signal() {
   sigset_t all;
   sigfillset(&all);
@@ -98,10 +87,6 @@ int main() {
   sigprocmask(SIG_BLOCK, &all, nullptr);
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
-    if (line == "tidy_later") {
-      tidy_behind_the_answer();
-      continue;
-    }
     std::cout << answer_to(words) << std::endl;  // NOLINT(performance-avoid-endl): a reply.
   }
 }
