@@ -110,6 +110,9 @@ class Loader {
     return flatten(std::move(chain));
   }
 
+  // After load(): from the file named to its last base.
+  [[nodiscard]] const std::vector<fs::path>& files() const { return seen_; }
+
  private:
   // Bounds the chain and refuses a circle, by the files themselves: two names may mean one.
   std::optional<PolicyError> enter(const Wanted& wanted, const fs::path& path) {
@@ -179,6 +182,14 @@ Result<Policy> load_policy(std::string_view path_or_name, const std::vector<fs::
   const auto merged = Loader(search).load(path_or_name);
   if (!merged) return merged.error();
   return internal::read_policy(*merged);
+}
+
+Result<std::vector<fs::path>> policy_files(std::string_view path_or_name,
+                                           const std::vector<fs::path>& search) {
+  Loader loader(search);
+  const auto merged = loader.load(path_or_name);
+  if (!merged) return merged.error();
+  return loader.files();
 }
 
 }  // namespace fnrun::policies

@@ -46,6 +46,10 @@ using Result = boost::system::result<T, PolicyError>;
 [[nodiscard]] Result<Policy> load_policy(std::string_view path_or_name,
                                          const std::vector<std::filesystem::path>& search);
 
+// The files that load_policy() would read: the one named, and what it extends, to the last base.
+[[nodiscard]] Result<std::vector<std::filesystem::path>> policy_files(
+    std::string_view path_or_name, const std::vector<std::filesystem::path>& search);
+
 // The whole policy, every key written out, `extends` resolved. parse_policy() reads it back equal.
 [[nodiscard]] std::string to_json(const Policy& policy);
 

@@ -23,6 +23,7 @@
 #include "options.h"
 #include "policies/policy_json.h"
 #include "policy_search.h"
+#include "probe_run.h"
 #include "supervisor/descriptor_limit.h"
 #include "supervisor/service.h"
 #include "supervisor/stderr_log.h"
@@ -32,8 +33,6 @@ namespace fnrun::tools {
 namespace {
 
 namespace asio = boost::asio;
-
-constexpr int kExitBadPolicy = 78;  // EX_CONFIG
 
 bool use_colour() {
   const char* no_color =
@@ -295,10 +294,17 @@ int main(int argc, char** argv) {
   ::mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
   ::mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
   try {
-    const auto parsed = fnrun::tools::parse_command_line(argc, argv);
+    auto parsed = fnrun::tools::parse_command_line(argc, argv);
     if (const int* code = std::get_if<int>(&parsed)) return *code;
     fnrun::tools::Voice voice;
-    return fnrun::tools::supervise(voice, std::get<fnrun::tools::Options>(parsed));
+    auto& options = std::get<fnrun::tools::Options>(parsed);
+    if (options.probe) {
+      if (const auto fault = fnrun::tools::prepare_probe(options)) {
+        voice.complain(fault->message);
+        return fault->exit_code;
+      }
+    }
+    return fnrun::tools::supervise(voice, options);
   } catch (const std::exception& failure) {
     std::cerr << "fnrun-supervise: out of resources: " << failure.what() << '\n';
     return 125;

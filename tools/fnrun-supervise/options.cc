@@ -164,6 +164,8 @@ void declare(CLI::App& app, Options& options) {
       ->type_name("FIRST:COUNT");
   app.add_flag("--explain", options.explain, "print the compiled plan in words, run nothing");
   app.add_flag("--check", options.check, "check policy, handler and host, run nothing");
+  app.add_flag("--probe", options.probe,
+               "run fnrun-probe under the policy: exit 0 only if every promise of it holds here");
   app.add_flag("--quiet", options.quiet, "no handler's stderr, no word of degraded layers");
   app.set_version_flag("--version", std::string("fnrun-supervise ") + FNRUN_VERSION);
 }
@@ -204,7 +206,10 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   }
   if (app.count("--lines") != 0 && app.count("--frames") != 0)
     return usage_error("--lines and --frames exclude each other");
-  if (options.handler.empty() && !options.check)
+  if (options.probe && (!options.handler.empty() || options.check ||
+                        options.mode != Mode::kSingle || app.count("--protocol") != 0))
+    return usage_error("--probe runs a handler of its own, once");
+  if (options.handler.empty() && !options.check && !options.probe)
     return usage_error("no handler is given; it goes behind --");
   if (options.answer_errors && options.mode == Mode::kSingle)
     return usage_error("--on-error result is for --lines and --frames");

@@ -31,10 +31,12 @@ struct Options {
   bool explain = false;
   bool check = false;
   bool quiet = false;
+  bool probe = false;
   std::vector<std::string> handler;
 };
 
 inline constexpr int kExitUsage = 2;
+inline constexpr int kExitBadPolicy = 78;  // EX_CONFIG
 
 // The options, or the exit code with which the command ends now (--help, --version, a mistake);
 // what there was to say has been printed.

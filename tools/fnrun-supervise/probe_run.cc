@@ -1,0 +1,74 @@
+#include "probe_run.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "policies/policy_json.h"
+#include "policy_search.h"
+
+namespace fnrun::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The attempts take a second or two on a host at rest, and this is no handler: nobody waits for an
+// answer within the policy's own deadline.
+constexpr std::chrono::minutes kDeadline{5};
+
+// Beside this command, or where programs that only others start are installed.
+std::optional<fs::path> find_program() {
+  std::error_code error;
+  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const fs::path& place :
+       {here / "fnrun-probe", here.parent_path() / "libexec/fnrun/fnrun-probe"})
+    if (fs::is_regular_file(place, error)) return place;
+  return std::nullopt;
+}
+
+// "" if no file of the chain has the name of a shipped policy.
+std::string shipped_in(const std::vector<fs::path>& files) {
+  for (const fs::path& file : files)
+    for (const char* shipped : {"paranoid", "strict", "compat"})
+      if (file.stem() == shipped) return shipped;
+  return "";
+}
+
+// The event is empty, whatever our stdin is: a terminal would be waited for.
+bool empty_stdin() {
+  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const bool done = null >= 0 && ::dup2(null, STDIN_FILENO) >= 0;
+  if (null > STDERR_FILENO) ::close(null);
+  return done;
+}
+
+}  // namespace
+
+std::optional<ProbeFault> prepare_probe(Options& options) {
+  const auto program = find_program();
+  if (!program)
+    return ProbeFault{
+        "--probe needs the program fnrun-probe, which is not installed beside this "
+        "command, nor in libexec/fnrun",
+        127};
+  const auto files = policies::policy_files(options.policy, policy_search_path());
+  if (!files) return ProbeFault{files.error().to_string(), kExitBadPolicy};
+  const std::string promises = shipped_in(*files);
+  if (promises.empty())
+    return ProbeFault{"--probe judges by what paranoid, strict or compat promises, and " +
+                          options.policy + " extends none of them; '--protocol exec -- " +
+                          program->string() + "' tells what is open under it, without a verdict",
+                      kExitUsage};
+  if (!empty_stdin())
+    return ProbeFault{std::string("/dev/null cannot be opened: ") + ::strerrordesc_np(errno), 125};
+  options.handler = {program->string(), "--expect", promises};
+  options.protocol = supervisor::HandlerProtocol::kExec;
+  if (!options.timeout) options.timeout = kDeadline;
+  return std::nullopt;
+}
+
+}  // namespace fnrun::tools
