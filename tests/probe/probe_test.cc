@@ -1,0 +1,223 @@
+// fnrun-probe in real sandboxes of the shipped policies, and without one; and that it turns red.
+//
+// As whoever runs the tests; `unprivileged` does it once more as nobody.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <sstream>
+
+#include "tests/e2e/fixture.h"
+
+namespace fnrun::test {
+namespace {
+
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using Strings = std::vector<std::string>;
+
+std::string probe_program() {
+  return bin_dir() + "/fnrun-probe";
+}
+
+class ProbeTest : public CommandTest {
+ protected:
+  std::string write_policy(const std::string& name, const json& policy) {
+    const std::string path = (temp.path() / name).string();
+    std::ofstream(path) << policy.dump();
+    return path;
+  }
+  // paranoid requires what not every host has; here it is held to its other promises.
+  std::string runnable(const std::string& policy) {
+    if (policy != "paranoid") return policy;
+    json lenient{{"version", 1}, {"extends", "paranoid"}};
+    for (const char* layer : {"cgroup", "landlock", "time_namespace", "memory", "pids", "cpu"})
+      lenient["prefer"][layer] = "the test's host may lack it";
+    return write_policy("lenient.json", lenient);
+  }
+  static Finished run_probe(const std::string& policy) {
+    return run({bin_dir() + "/fnrun-supervise", "--quiet", "--policy", policy, "--probe"});
+  }
+  Finished run_json(const std::string& policy) {
+    return run(supervise(
+        {"--quiet", "--policy", runnable(policy), "--protocol", "exec", "--timeout", "5m"},
+        {probe_program(), "--expect", policy, "--json"}));
+  }
+};
+
+// "blocked(ENOSYS)", "killed", "limited": without what differs from run to run.
+std::string stable(const json& row) {
+  const std::string word = row["result"];
+  if (!row["signal"].is_null()) return "killed";
+  return row["errno"].is_null() ? word : word + "(" + row["errno"].get<std::string>() + ")";
+}
+
+// "ID result [| result …] [# why there are several]", by id.
+std::map<std::string, Strings> golden(const std::string& policy) {
+  const char* folder = ::secure_getenv("FNRUN_TEST_GOLDEN");
+  std::ifstream file(std::string(folder != nullptr ? folder : FNRUN_GOLDEN_DIR) + "/" + policy);
+  std::map<std::string, Strings> all;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string id;
+    if (!(words >> id)) continue;
+    for (std::string word; words >> word;)
+      if (word != "|") all[id].push_back(word);
+  }
+  return all;
+}
+
+class Shipped : public ProbeTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(Shipped, KeepsEveryPromise) {
+  const Finished ran = run_probe(runnable(GetParam()));
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr(std::string(GetParam()) + ": every promise held."));
+}
+
+TEST_P(Shipped, AnswersAsWrittenDown) {
+  const Finished ran = run_json(GetParam());
+  ASSERT_EQ(ran.code, 0) << ran.out << ran.err;
+  const json report = json::parse(ran.out);
+  auto expected = golden(GetParam());
+  EXPECT_EQ(expected.size(), report["probes"].size());
+  for (const json& row : report["probes"]) {
+    const std::string id = row["id"];
+    EXPECT_THAT(expected[id], testing::Contains(stable(row))) << id << " " << row["title"];
+  }
+  EXPECT_EQ(report["counts"]["inconclusive"], 0);
+  EXPECT_LE(report["counts"]["skipped"], 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Probe, Shipped, testing::Values("paranoid", "strict", "compat"),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+TEST_F(ProbeTest, JsonKeepsItsShape) {
+  const Finished ran = run_json("strict");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const json report = json::parse(ran.out);
+  Strings keys;
+  for (const auto& [key, value] : report.items()) keys.push_back(key);
+  EXPECT_THAT(keys, ElementsAre("counts", "expect", "holds", "kernel", "probes", "schema", "uid"));
+  EXPECT_EQ(report["schema"], 1);
+  EXPECT_EQ(report["expect"], "strict");
+  EXPECT_EQ(report["holds"], true);
+  for (const json& row : report["probes"]) {
+    keys.clear();
+    for (const auto& [key, value] : row.items()) keys.push_back(key);
+    EXPECT_THAT(keys, ElementsAre("detail", "errno", "family", "id", "layer", "promised",
+                                  "reference", "result", "signal", "title", "value", "verdict"));
+  }
+}
+
+TEST_F(ProbeTest, ARuleTurnedToAllowBreaksItsPromiseAndOnlyThat) {
+  const std::string weak = write_policy(
+      "weak.json",
+      {{"version", 1},
+       {"extends", "strict"},
+       {"seccomp",
+        {{"rules",
+          {{"eperm-keyring", nullptr},
+           {"keys", {{"action", "allow"}, {"calls", {"keyctl"}}, {"why", "a weak policy"}}}}}}}});
+  const Finished ran = run_probe(weak);
+  EXPECT_EQ(ran.code, 1) << ran.out << ran.err;
+  // add_key and request_key have no rule any more: another answer than was promised.
+  EXPECT_THAT(ran.out, HasSubstr("NOT held; broken: K05, K05b, K05c"));
+  EXPECT_THAT(ran.out, HasSubstr("BROKEN    K05   open"));
+}
+
+TEST_F(ProbeTest, AFolderOfTheHostBreaksItsPromises) {
+  const std::string weak = write_policy("weak.json", {{"version", 1},
+                                                      {"extends", "strict"},
+                                                      {"filesystem",
+                                                       {{"read_only",
+                                                         {{"/etc", {{"why", "a weak policy"}}},
+                                                          {"/etc/ld.so.cache", nullptr},
+                                                          {"/etc/alternatives", nullptr},
+                                                          {"/etc/localtime", nullptr}}}}}});
+  const Finished ran = run_probe(weak);
+  EXPECT_EQ(ran.code, 1) << ran.out << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("BROKEN    F20   open"));
+}
+
+TEST_F(ProbeTest, ProgramsInTmpBreakThePromiseOfStrict) {
+  const std::string weak =
+      write_policy("weak.json", {{"version", 1},
+                                 {"extends", "strict"},
+                                 {"filesystem", {{"dangerously_exec_from_tmp", "a weak policy"}}}});
+  const Finished ran = run_probe(weak);
+  EXPECT_EQ(ran.code, 1) << ran.out << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("NOT held; broken: F12, F12b."));
+}
+
+TEST_F(ProbeTest, ATightenedPolicyKeepsThePromisesOfWhatItExtends) {
+  const std::string tight = write_policy(
+      "tight.json", {{"version", 1}, {"extends", "strict"}, {"limits", {{"processes_max", 32}}}});
+  const Finished ran = run_probe(tight);
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+}
+
+TEST_F(ProbeTest, APolicyWithoutAShippedBaseIsRefusedInWords) {
+  const Finished ran = run_probe(write_policy("own.json", {{"version", 1}}));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("extends none of them"));
+  EXPECT_EQ(run_probe("nothing.json").code, 78);
+}
+
+TEST_F(ProbeTest, AMissingProgramIsNamed) {
+  const std::string alone = (temp.path() / "fnrun-supervise").string();
+  std::filesystem::copy_file(bin_dir() + "/fnrun-supervise", alone);
+  const Finished ran =
+      run({alone, "--policy", bin_dir() + "/../share/fnrun/policies/strict.json", "--probe"});
+  EXPECT_EQ(ran.code, 127);
+  EXPECT_THAT(ran.err, HasSubstr("--probe needs the program fnrun-probe"));
+}
+
+TEST_F(ProbeTest, UsageIsChecked) {
+  EXPECT_EQ(run(supervise({"--probe"}, {"true"})).code, 2);
+  EXPECT_EQ(run({bin_dir() + "/fnrun-supervise", "--probe", "--lines"}).code, 2);
+  EXPECT_EQ(run({probe_program(), "--only", "X99"}).code, 2);
+  EXPECT_EQ(run({probe_program(), "--family", "nothing"}).code, 2);
+  EXPECT_EQ(run({probe_program(), "--expect", "nothing"}).code, 2);
+  const Finished list = run({probe_program(), "--list", "--family", "canaries"});
+  EXPECT_EQ(list.code, 0);
+  EXPECT_THAT(list.out, HasSubstr("Z01"));
+}
+
+// Harmless, but the control is what an ordinary user can do: root's is another question.
+TEST_F(ProbeTest, WithoutASandboxMostIsOpen) {
+  if (::geteuid() == 0) GTEST_SKIP() << "probe.unprivileged does this as nobody";
+  const Finished ran = run({probe_program(), "--expect", "bare", "--json"});
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+  const json counts = json::parse(ran.out)["counts"];
+  EXPECT_EQ(counts["inconclusive"], 0) << ran.out;
+  // And not a promise of strict would hold.
+  const Finished judged = run({probe_program(), "--expect", "strict"});
+  EXPECT_EQ(judged.code, 1);
+  EXPECT_THAT(judged.out, HasSubstr("strict: NOT held"));
+}
+
+TEST_F(ProbeTest, NothingStaysOnTheHost) {
+  if (::geteuid() == 0) GTEST_SKIP() << "probe.unprivileged does this as nobody";
+  (void)run({probe_program()});
+  const std::regex ours("fnrun-probe-([0-9]+)(-.*)?");
+  for (const char* folder : {"/tmp", "/var/tmp", "/dev/shm"})
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      std::smatch parts;
+      // Of a process that lives: somebody else's run.
+      if (std::regex_match(name, parts, ours) && ::kill(std::stoi(parts[1]), 0) != 0 &&
+          errno == ESRCH)
+        ADD_FAILURE() << entry.path();
+    }
+}
+
+}  // namespace
+}  // namespace fnrun::test
