@@ -63,6 +63,19 @@ TEST_F(PolicyExtends, WhatIsNotSaidComesFromTheBaseButItsDescription) {
   EXPECT_EQ(loaded(write("top.json", R"("extends": "base")")), base);
 }
 
+TEST_F(PolicyExtends, TheFilesOfAChainAreToldFromTheOneNamedToTheLast) {
+  write("base.json", kBase);
+  write("middle.json", R"("extends": "base.json")");
+  const fs::path top = write("top.json", R"("extends": "middle.json")");
+  const auto files = policy_files(top.string(), {});
+  ASSERT_TRUE(files) << files.error().to_string();
+  ASSERT_EQ(files->size(), 3U);
+  EXPECT_EQ((*files)[0].stem(), "top");
+  EXPECT_EQ((*files)[1].stem(), "middle");
+  EXPECT_EQ((*files)[2].stem(), "base");
+  EXPECT_FALSE(policy_files((folder_ / "nothing.json").string(), {}));
+}
+
 TEST_F(PolicyExtends, ObjectsMergeKeyByKeyAndTheRestReplaces) {
   write("base.json", kBase);
   const Policy policy = loaded(write("top.json", R"("extends": "base.json",
