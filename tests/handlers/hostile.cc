@@ -36,12 +36,13 @@ void await_go(const char* file) {
   }
 }
 
-// Answers each call with its number; an event "crash" ends it, "twice" is answered twice. "late"
-// and "background" write once more when the file allows it.
+// Answers each call with its number; an event "crash" ends it, "twice" is answered twice.
+// "allowed" is answered when the file allows it, "late" and "background" write once more then.
 void count_calls(const char* file) {
   for (int calls = 1;; ++calls) {
     const std::string event = data_of(take_request().event);
     if (event == "crash") abort();
+    if (event == "allowed") await_go(file);
     const std::string answer = result(std::to_string(calls));
     put(1, event == "twice" ? answer + result("stolen") : answer);
     if (event == "late") {

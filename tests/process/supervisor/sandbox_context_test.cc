@@ -248,7 +248,7 @@ TEST_F(SandboxLife, ReleaseInFlightNeverGivesItsAnswerToTheNext) {
   run([&]() -> asio::awaitable<void> {
     const InitContext init = co_await up(box);
     auto left = co_await init.reserve(asio::use_awaitable);
-    InvokeRequest asked = request("a");
+    InvokeRequest asked = request("allowed");  // By nobody: it is in flight until it is killed.
     co_await left->send_request(std::move(asked), asio::use_awaitable);
     EXPECT_TRUE(co_await left->release(asio::use_awaitable));
     const auto next = co_await call(init, "b");
