@@ -291,9 +291,15 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::serve(asio::any_io_executor
       protocol::Channel::adopt(executor, launched.from_stderr.release(), protocol::Channel::kNoFd);
   for (const auto* adopted : {&channel, &stderr_channel})
     if (!*adopted) return SetupError{SetupStep::kControlSocket, 0, 0, adopted->error().to_string()};
-  auto state = std::make_shared<State>(executor, std::move(launched.plan), protocol,
-                                       std::move(launched.sandbox), std::move(*channel),
-                                       std::move(*stderr_channel), std::move(log));
+  std::shared_ptr<State> state;
+  try {
+    state = std::make_shared<State>(executor, std::move(launched.plan), protocol,
+                                    std::move(launched.sandbox), std::move(*channel),
+                                    std::move(*stderr_channel), std::move(log));
+  } catch (const boost::system::system_error& failure) {  // No descriptor, no memory in epoll.
+    return SetupError{SetupStep::kControlSocket, 0, failure.code().value(),
+                      "watching for the handler's end"};
+  }
   state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
   if (state->clean->to_remember())

@@ -68,6 +68,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   asio::awaitable<Started> start(std::vector<std::string> environment, Deadline latest);
   void note(const Started& result);
   void note_failure();
+  void works();
   void tell(PoolEvent::Kind kind, std::string text) const;
   void quarantine(std::unique_ptr<Invoker> stuck);
   void kill_again();
@@ -113,22 +114,26 @@ void Pool::State::note(const Started& result) {
     return note_failure();
   }
   ++started;
-  const bool was_degraded = backoff.degraded(steady_clock::now());
+  if (options.protocol == HandlerProtocol::kExec) works();
+}
+
+// Being past exec proves little: one that ends by itself right after it is no better than one that
+// does not start. An answer does.
+void Pool::State::works() {
+  const bool was_degraded = backoff.degraded();
   backoff.succeeded();
   last_failure.reset();
   if (was_degraded) tell(PoolEvent::Kind::kRecovered, "the handler starts again");
 }
 
 void Pool::State::note_failure() {
-  const auto now = steady_clock::now();
-  const bool was_degraded = backoff.degraded(now);
-  backoff.failed(now);
-  if (was_degraded || !backoff.degraded(now)) return;
+  const bool was_degraded = backoff.degraded();
+  backoff.failed(steady_clock::now());
+  if (was_degraded || !backoff.degraded()) return;
   tell(PoolEvent::Kind::kDegraded,
        "the handler failed to start " + std::to_string(StartBackoff::kBurst) + " times within " +
            std::to_string(StartBackoff::kInterval.count()) +
-           " s; it is tried again ever more seldom" +
-           (last_failure ? ": " + last_failure->to_string() : ": it ended before its first call"));
+           " s; it is tried again ever more seldom: " + last_failure->to_string());
 }
 
 // As many starts as are missing, each beside the others.
@@ -229,7 +234,11 @@ std::unique_ptr<Invoker> Pool::State::pop_idle() {
     const bool usable = invoker->usable();
     if (usable && wanted(*invoker) && invoker->wake()) return invoker;
     // One that died before its first call is a start that failed, only later.
-    if (invoker->calls_served() == 0 && !usable) note_failure();
+    if (invoker->calls_served() == 0 && !usable) {
+      last_failure = SetupError{isolation::SetupStep::kExec, 0, 0,
+                                plan->handler.path + " ended, or spoke, before its first call"};
+      note_failure();
+    }
     retire(std::move(invoker));
   }
   return nullptr;
@@ -275,7 +284,7 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
       co_return Taken{std::move(invoker), false};
     }
   }
-  if (state->backoff.degraded(steady_clock::now()) &&
+  if (state->backoff.degraded() &&
       steady_clock::now() < state->backoff.not_before() && state->last_failure)
     co_return NoInvoker{Cause::kSetup, state->last_failure};
   while (state->dying > kDyingMax) co_await state->await_change();
@@ -294,6 +303,7 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
 void Pool::give_back(std::unique_ptr<Invoker> invoker) {
   --state_->busy;
   if (invoker->dirty()) ++state_->dirty;
+  if (!invoker->dead()) state_->works();
   if (state_->wanted(*invoker)) {
     invoker->rest();
     state_->idle.push_back(std::move(invoker));
@@ -341,7 +351,7 @@ PoolStatus Pool::status() const {
   status.started = state.started;
   status.failed_starts = state.failed_starts;
   status.dirty = state.dirty;
-  status.degraded = state.backoff.degraded(now);
+  status.degraded = state.backoff.degraded();
   if (status.degraded && state.backoff.not_before() > now)
     status.retry_in = std::chrono::ceil<milliseconds>(state.backoff.not_before() - now);
   return status;

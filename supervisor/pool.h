@@ -58,7 +58,8 @@ struct PoolStatus {
   std::uint64_t started = 0;  // Since the pool began; failed attempts apart.
   std::uint64_t failed_starts = 0;
   std::uint64_t dirty = 0;  // Given back, but a call had left something behind (Reuse::kClean).
-  // The handler failed to start five times within ten seconds: nobody tries before `retry_in`.
+  // The handler failed to start five times within ten seconds and has answered nobody since:
+  // nobody tries before `retry_in`.
   bool degraded = false;
   std::chrono::milliseconds retry_in{0};
 };

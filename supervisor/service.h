@@ -33,7 +33,8 @@ struct ServiceOptions {
 
 class Service {
  public:
-  // `launcher` must outlive the Service.
+  // `launcher` must outlive the Service. Throws boost::system::system_error where this process gets
+  // no more threads.
   Service(boost::asio::any_io_executor executor, isolation::Launcher& launcher,
           std::shared_ptr<const isolation::Plan> plan, ServiceOptions options);
   Service(const Service&) = delete;

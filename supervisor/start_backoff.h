@@ -24,6 +24,7 @@ class StartBackoff {
     ++streak_;
     recent_.push_back(now);
     if (recent_.size() > kBurst) recent_.pop_front();
+    degraded_ = degraded_ || (recent_.size() == kBurst && now - recent_.front() <= kInterval);
     constexpr unsigned kDoublingsMax = 9;  // 100 ms · 2^9 is beyond the longest.
     const auto full = std::min<std::chrono::milliseconds>(
         kLongest, kFirst * (1U << std::min(streak_ - 1, kDoublingsMax)));
@@ -34,17 +35,18 @@ class StartBackoff {
   void succeeded() {
     streak_ = 0;
     recent_.clear();
+    degraded_ = false;
     not_before_ = {};
   }
-  [[nodiscard]] bool degraded(TimePoint now) const {
-    return recent_.size() == kBurst && (now - recent_.front() <= kInterval || now < not_before_);
-  }
+  // Until it succeeds: that time passes mends no handler.
+  [[nodiscard]] bool degraded() const { return degraded_; }
   // When the next attempt is due, for whoever starts ahead of need.
   [[nodiscard]] TimePoint not_before() const { return not_before_; }
 
  private:
   unsigned streak_ = 0;
   std::deque<TimePoint> recent_;
+  bool degraded_ = false;
   TimePoint not_before_{};
   std::minstd_rand random_{std::random_device{}()};
 };
