@@ -85,6 +85,18 @@ void early_reply(const char* file) {
   pause_for_ever();
 }
 
+// Each forks and ends, for ever: whoever kills them one by one comes too late.
+[[noreturn]] void fork_storm() {
+  take_request();
+  say("storming");
+  for (int i = 0; i < 8; ++i) {
+    if (fork() != 0) continue;
+    for (;;)
+      if (fork() > 0) _exit(0);
+  }
+  pause_for_ever();
+}
+
 void forbidden_call(const std::string& which) {
   if (which == "ptrace") ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
   if (which == "unshare") syscall(SYS_unshare, 0x10000000);
@@ -117,6 +129,7 @@ void after_request(const std::string& verb, const char* argument) {
     _exit(0);
   }
   if (verb == "half_reply_hang") return put(1, result("half").substr(0, 7));
+  if (verb == "claim") return put(1, length(static_cast<uint32_t>(strtoul(argument, nullptr, 0))));
   if (verb == "half_length_hang") return put(1, std::string(2, '\0'));
   if (verb == "body_of") return put(1, result_of(strtoul(argument, nullptr, 10)));
   if (verb == "close_stdout") {
@@ -129,6 +142,10 @@ void after_request(const std::string& verb, const char* argument) {
   }
   if (verb == "stop_self") {
     raise(SIGSTOP);
+    return;
+  }
+  if (verb == "stop_group") {
+    kill(0, SIGSTOP);
     return;
   }
   if (verb == "leave") _exit(atoi(argument));
@@ -166,6 +183,7 @@ int main(int argc, char** argv) {
   if (verb == "count_calls") count_calls(argument);
   if (verb == "early_reply") early_reply(argument);
   if (verb == "fork_and_hold") fork_and_hold();
+  if (verb == "fork_storm") fork_storm();
   const Request request = take_request();
   if (verb == "echo_context") {
     put(1, result(request.context));

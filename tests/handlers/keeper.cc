@@ -67,6 +67,14 @@ std::string await_signal() {
   return "got " + std::to_string(number);
 }
 
+// What an earlier call may have changed for a later one.
+std::string look_around() {
+  char folder[256] = "";
+  (void)!getcwd(folder, sizeof folder);
+  return std::string(access("/tmp/kept-file", F_OK) == 0 ? "a file" : "no file") + " in /tmp, at " +
+         folder + ", " + (getenv("KEPT") != nullptr ? "a variable" : "no variable");
+}
+
 std::string answer_to(std::istringstream& words) {
   std::string verb;
   std::string what;
@@ -74,6 +82,8 @@ std::string answer_to(std::istringstream& words) {
   if (verb == "keep") return keep(what) ? "kept" : "failed";
   if (verb == "tidy") return use_and_tidy() ? "tidy" : "failed";
   if (verb == "await_signal") return await_signal();
+  if (verb == "look") return look_around();
+  if (verb == "move") return chdir("/") == 0 && setenv("KEPT", "1", 1) == 0 ? "moved" : "failed";
   if (verb == "pid") return std::to_string(getpid());
   return "unknown: " + verb;
 }
