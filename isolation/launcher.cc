@@ -23,6 +23,7 @@
 #include "isolation/child/launch_plan.h"
 #include "isolation/plan_message.h"
 #include "isolation/signal_block.h"
+#include "isolation/stragglers.h"
 
 extern "C" const unsigned char fnrun_init_image_begin[];
 extern "C" const unsigned char fnrun_init_image_end[];
@@ -235,6 +236,8 @@ struct Launcher::Shared {
   std::optional<UidLeases> uids;
   std::optional<CgroupTree> cgroups;
   std::mutex cgroup_mutex;
+  // Goes first: what it holds has a uid and a cgroup of the above.
+  std::shared_ptr<Stragglers> stragglers = std::make_shared<Stragglers>();
 
   Result<Cgroup> make_cgroup(const Plan& plan) {
     const std::lock_guard guard(cgroup_mutex);
@@ -277,7 +280,9 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
   // whose destructor undoes whatever was reached and waits for the child to be gone.
   alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
   child::EnterPlan enter{.init_image_fd = shared_->init_image.get(), .role = child::Role::kSandbox};
+  shared_->stragglers->reap_ended();
   Sandbox sandbox;
+  sandbox.stragglers_ = shared_->stragglers;
   sandbox.kill_timeout_ = plan.policy.limits.kill_timeout;
   if (plan.host.privileged) {
     auto lease = shared_->uids->acquire();

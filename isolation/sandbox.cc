@@ -10,10 +10,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <utility>
 
 #include "isolation/child/launch_plan.h"
 #include "isolation/init_report.h"
 #include "isolation/process_tree.h"
+#include "isolation/stragglers.h"
 
 namespace fnrun::isolation {
 namespace {
@@ -54,9 +56,13 @@ Sandbox::~Sandbox() {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
     if (left.count() <= 0) {
-      // Given up: something inside is stuck in the kernel. SIGKILL is on its way, and takes it when
-      // it moves; until we end nobody else gets its uid, and the janitor sees to its cgroup.
-      uid_.keep();
+      // Something inside is stuck in the kernel. SIGKILL is on its way, and takes it when it moves.
+      // Without a launcher: until we end nobody else gets its uid, the janitor sees to its cgroup.
+      if (const auto stragglers = stragglers_.lock()) {
+        stragglers->take(std::move(*this));
+      } else {
+        uid_.keep();
+      }
       return;
     }
     if (::poll(&gone, 1, static_cast<int>(left.count())) > 0) break;

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -55,12 +56,14 @@ struct Exit {
   std::optional<ForbiddenCall> forbidden;
 };
 
+class Stragglers;
+
 class [[nodiscard]] Sandbox {
  public:
   Sandbox(Sandbox&&) noexcept = default;
   Sandbox& operator=(Sandbox&&) = delete;
   // Kills what still runs and waits for it, at most the policy's kill timeout; reap() in time
-  // avoids the wait.
+  // avoids the wait. What is not gone by then its Launcher reaps, at a later launch.
   ~Sandbox();
 
   // Kills every process inside: cgroup.kill first, which no fork escapes, then the init, with which
@@ -133,6 +136,7 @@ class [[nodiscard]] Sandbox {
   bool reaped_ = false;
   std::chrono::microseconds start_time_{};
   std::chrono::milliseconds kill_timeout_{};
+  std::weak_ptr<Stragglers> stragglers_;
 };
 
 }  // namespace fnrun::isolation

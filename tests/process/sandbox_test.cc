@@ -4,7 +4,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <optional>
 #include <set>
 
 #include "tests/support/sandbox_fixture.h"
@@ -122,6 +124,23 @@ TEST_F(Sandbox, DestroyingItKillsWhatRunsInside) {
     heard = std::move(running.ends.from_stdout);
   }
   EXPECT_EQ(read_to_end(heard.get()), "");  // TearDown's ledger sees the rest.
+}
+
+// Nothing here can be made unkillable; but no time at all is too little for anybody to end in.
+TEST_F(Sandbox, WhatWasStillThereWhenItsOwnerWentIsReapedAtALaterLaunch) {
+  strict.limits.kill_timeout = std::chrono::milliseconds(0);
+  std::optional<Running> running = launch(plan(actor({"pause"})));
+  const auto pid = static_cast<id_t>(running->sandbox.pid());
+  const isolation::UniqueFd pidfd(::fcntl(running->sandbox.pidfd(), F_DUPFD_CLOEXEC, 0));
+  running.reset();
+  EXPECT_TRUE(wait_readable(pidfd.get()));
+  siginfo_t info{};
+  EXPECT_EQ(::waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT), 0) << "a zombie: the control";
+  strict.limits.kill_timeout = std::chrono::seconds(10);
+  for (std::uint32_t i = 0; i < 2 * kTestUids; ++i)
+    EXPECT_TRUE(run(plan(actor({"exit", "0"}))).exit.wait_status);
+  EXPECT_EQ(::waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT), -1);
+  EXPECT_EQ(errno, ECHILD);
 }
 
 TEST_F(Sandbox, ClosingTheLifelineEndsTheSandbox) {
