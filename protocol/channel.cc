@@ -4,6 +4,7 @@
 
 #include <linux/sockios.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -138,6 +139,7 @@ class Channel::State : public std::enable_shared_from_this<State> {
       boost::system::error_code ignored;
       auto token = asio::redirect_error(asio::use_awaitable, ignored);
       if (looks < kBurst) {
+        ::sched_yield();  // The reader may be waiting for this very CPU.
         co_await asio::post(timer_.get_executor(), token);
         continue;
       }
