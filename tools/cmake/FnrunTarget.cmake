@@ -13,6 +13,10 @@ target_compile_options(fnrun_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow
   -Wnon-virtual-dtor -Wold-style-cast -Wimplicit-fallthrough -Wextra-semi>
   ${FNRUN_OPTIMIZE})
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # Its -Wrestrict is wrong about "literal" + std::string at -O2 and above (GCC bug 105651).
+  target_compile_options(fnrun_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND FNRUN_SANITIZE)
   # g++ 12 raises false -Wmaybe-uninitialized in coroutine frames once sanitizers rewrite them.
   target_compile_options(fnrun_options INTERFACE -Wno-maybe-uninitialized)
