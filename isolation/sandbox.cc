@@ -110,7 +110,10 @@ const std::optional<ForbiddenCall>& Sandbox::forbidden() {
 
 bool Sandbox::handler_ended() const noexcept {
   pollfd ended{control_.get(), 0, 0};
-  return ::poll(&ended, 1, 0) != 0;
+  int known = 0;
+  do known = ::poll(&ended, 1, 0);
+  while (known < 0 && errno == EINTR);  // Also without waiting, if a signal is pending.
+  return known != 0;
 }
 
 void Sandbox::leave_to_other_waiter() noexcept {

@@ -92,7 +92,12 @@ isolation::Result<Pipe> make_pipe() {
 
 // A descriptor of the sandbox's, watched through a copy of our own: Asio closes what it watches.
 asio::posix::stream_descriptor watch_fd(const asio::any_io_executor& executor, int fd) {
-  return asio::posix::stream_descriptor(executor, ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw boost::system::system_error(errno, boost::system::system_category());
+  asio::posix::stream_descriptor watched(executor);
+  watched.assign(copy.get());  // Takes it only if it does not throw.
+  (void)copy.release();
+  return watched;
 }
 
 using asio::posix::descriptor_base;
