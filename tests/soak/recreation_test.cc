@@ -49,6 +49,7 @@ class OfRecreation : public PoolTest {
         if (failure) std::rethrow_exception(failure);
         if (--clients == 0) context().stop();
       });
+    context().restart();  // The wait for burials may have run it dry.
     context().run();
     context().restart();
   }
@@ -59,6 +60,7 @@ class OfRecreation : public PoolTest {
   }
   void shut_down(Service& service) {
     asio::co_spawn(context(), service.shut_down(), asio::detached);
+    context().restart();
     context().run();
   }
 

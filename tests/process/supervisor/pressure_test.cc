@@ -55,6 +55,7 @@ class FaultyHost : public PoolTest {
   }
   void shut_down(Service& service) {
     asio::co_spawn(context(), service.shut_down(), asio::detached);
+    context().restart();
     context().run();
   }
 };
