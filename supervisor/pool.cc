@@ -284,8 +284,8 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
       co_return Taken{std::move(invoker), false};
     }
   }
-  if (state->backoff.degraded() &&
-      steady_clock::now() < state->backoff.not_before() && state->last_failure)
+  if (state->backoff.degraded() && steady_clock::now() < state->backoff.not_before() &&
+      state->last_failure)
     co_return NoInvoker{Cause::kSetup, state->last_failure};
   while (state->dying > kDyingMax) co_await state->await_change();
   if (steady_clock::now() >= deadline) co_return NoInvoker{Cause::kDeadline, {}};
