@@ -37,6 +37,16 @@ constexpr unsigned MFD_EXEC = 0x10U;  // Linux 6.3
 
 constexpr std::uint64_t kNamespaces =
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+std::uint64_t namespaces([[maybe_unused]] const Plan& plan) {
+  std::uint64_t flags = kNamespaces;
+#ifdef FNRUN_TEST_SWITCHES
+  if ((plan.switched_off & child::kSwitchNetworkNamespace) != 0)
+    flags &= ~std::uint64_t{CLONE_NEWNET};
+  if ((plan.switched_off & child::kSwitchIpcNamespace) != 0) flags &= ~std::uint64_t{CLONE_NEWIPC};
+  if ((plan.switched_off & child::kSwitchUtsNamespace) != 0) flags &= ~std::uint64_t{CLONE_NEWUTS};
+#endif
+  return flags;
+}
 
 SetupError error_at(SetupStep step, std::string subject, int os_errno = errno) {
   return {step, 0, os_errno, std::move(subject)};
@@ -305,7 +315,7 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
   {
     const SignalBlock block;
     const auto clone =
-        child::clone_init(kNamespaces, sandbox.cgroup_.dir_fd(), enter, stack.data());
+        child::clone_init(namespaces(plan), sandbox.cgroup_.dir_fd(), enter, stack.data());
     if (clone.pid < 0) return error_at(SetupStep::kClone, "clone3", static_cast<int>(-clone.pid));
     sandbox.pid_ = static_cast<pid_t>(clone.pid);
     sandbox.pidfd_ = UniqueFd(clone.pidfd);

@@ -181,6 +181,12 @@ Result<std::vector<std::byte>> encode_plan(const Plan& plan,
   header.init_seccomp = message.array(plan.init_seccomp);
 #ifdef FNRUN_TEST_SWITCHES
   header.switched_off = plan.switched_off;
+  if ((plan.switched_off & child::kSwitchCgroupNamespace) != 0)
+    header.unshare_flags &= ~std::uint64_t{CLONE_NEWCGROUP};
+  if ((plan.switched_off & child::kSwitchTimeNamespace) != 0) {
+    header.unshare_flags &= ~std::uint64_t{CLONE_NEWTIME};
+    header.time_offsets = {};
+  }
 #endif
   auto bytes = std::move(message).finish(header);
   if (bytes.size() > child::kPlanMax)

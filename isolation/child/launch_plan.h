@@ -109,6 +109,11 @@ enum TestSwitch : std::uint32_t {
   kSwitchKeyring = 1U << 6,
   kSwitchNonDumpable = 1U << 7,
   kSwitchCloseFds = 1U << 8,
+  kSwitchNetworkNamespace = 1U << 9,
+  kSwitchIpcNamespace = 1U << 10,
+  kSwitchUtsNamespace = 1U << 11,
+  kSwitchCgroupNamespace = 1U << 12,
+  kSwitchTimeNamespace = 1U << 13,
 };
 constexpr bool is_on([[maybe_unused]] const LaunchPlan& plan,
                      [[maybe_unused]] TestSwitch layer) noexcept {

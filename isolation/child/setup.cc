@@ -185,8 +185,11 @@ void build_root(const Received& received) noexcept {
 void normalise_process(const Received& received) noexcept {
   const LaunchPlan& plan = *received.plan;
   const char* hostname = received.text(plan.hostname);
-  check(raw_syscall(__NR_sethostname, as_arg(hostname), length(hostname)), SetupStep::kHostname, 0);
-  check(raw_syscall(__NR_setdomainname, as_arg("(none)"), 6), SetupStep::kHostname, 1);
+  if (is_on(plan, kSwitchUtsNamespace)) {
+    check(raw_syscall(__NR_sethostname, as_arg(hostname), length(hostname)), SetupStep::kHostname,
+          0);
+    check(raw_syscall(__NR_setdomainname, as_arg("(none)"), 6), SetupStep::kHostname, 1);
+  }
   check(raw_syscall(__NR_setsid), SetupStep::kSession);
   // KERNEL without CONFIG_KEYS: ENOSYS, and then there is no keyring to inherit either.
   long keyring = 0;

@@ -15,6 +15,8 @@
 
 #include <csignal>
 #include <ctime>
+#include <string>
+#include <string_view>
 
 #include "attempt.h"
 #include "probe_table.h"
@@ -52,6 +54,19 @@ Saw makes_bpf_map() {
 }
 
 // A program that leaves with 0, by Linux' own shortest form of ELF: header, one segment, code.
+// "keyring;UID;…": one that came with us from outside is not ours, or shows a uid that is not.
+Saw session_keyring_of_another() {
+  char text[128] = "";
+  const long size = raw_syscall(__NR_keyctl, /*KEYCTL_DESCRIBE=*/6, /*session=*/-3, as_arg(text),
+                                sizeof text - 1);
+  if (size < 0) return done(size);
+  const std::string_view told(text);
+  const auto begin = told.find(';') + 1;
+  const auto uid = told.substr(begin, told.find(';', begin) - begin);
+  const std::string own = std::to_string(raw_syscall(__NR_geteuid));
+  return uid == own ? invisible("it is our own") : open("it is of another uid");
+}
+
 constexpr unsigned char kTinyProgram[] = {
     0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0x3e, 0, 1, 0, 0, 0, 0x78, 0,
     0x40, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0,
@@ -127,6 +142,8 @@ constexpr Probe kProbes[] = {
      [] { return done(raw_syscall(__NR_userfaultfd, 1)); }, kProbed},
     {"K05", "keyctl: the id of the session keyring", "CVE-2016-0728; botb",
      [] { return done(raw_syscall(__NR_keyctl, 0, -3, 0)); }, kEperm},
+    {"K05d", "the session keyring is somebody else's", "keyctl_describe(3)",
+     session_keyring_of_another, kEperm},
     {"K05b", "add_key to the process keyring", "CVE-2016-0728",
      [] {
        return done(
