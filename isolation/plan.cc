@@ -105,7 +105,7 @@ std::vector<std::string> plan_environment(const policies::Environment& environme
 
 Result<void> plan_root(Plan& plan) {
   RootBuilder builder(plan.host);
-  builder.add_device_nodes();
+  builder.add_device_nodes(plan.policy.filesystem);
   builder.add_tmp(plan.policy);
   builder.add_proc();
   auto paths = plan.policy.filesystem.read_only;

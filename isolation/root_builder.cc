@@ -211,7 +211,7 @@ bool RootBuilder::shows_folder(const std::string& path) const {
   return inside == "/" || made_.contains(inside);
 }
 
-void RootBuilder::add_device_nodes() {
+void RootBuilder::add_device_nodes(const policies::Filesystem& filesystem) {
   entries_.push_back({.kind = RootEntry::Kind::kDirectory, .path = "dev", .source = "", .why = ""});
   made_.insert("/dev");
   for (const char* name : {"null", "zero", "full", "random", "urandom"}) {
@@ -238,6 +238,12 @@ void RootBuilder::add_device_nodes() {
         std::pair{"dev/stdout", "/proc/self/fd/1"}, std::pair{"dev/stderr", "/proc/self/fd/2"}})
     entries_.push_back(
         {.kind = RootEntry::Kind::kSymlink, .path = name, .source = target, .why = ""});
+  // A link, so that /tmp's bounds hold for both together and nothing more is to be counted.
+  if (!filesystem.dev_shm.empty())
+    entries_.push_back({.kind = RootEntry::Kind::kSymlink,
+                        .path = "dev/shm",
+                        .source = "/tmp",
+                        .why = filesystem.dev_shm});
 }
 
 void RootBuilder::add_tmp(const policies::Policy& policy) {

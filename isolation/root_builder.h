@@ -22,7 +22,7 @@ class RootBuilder {
   // A file that must be visible at `target` and executable; nothing is added if it is already.
   [[nodiscard]] Result<void> add_executable(const std::string& target, const std::string& source,
                                             const std::string& why);
-  void add_device_nodes();
+  void add_device_nodes(const policies::Filesystem& filesystem);
   void add_tmp(const policies::Policy& policy);
   void add_proc();
 

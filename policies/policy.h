@@ -74,6 +74,7 @@ struct Filesystem {
   std::vector<ReadOnlyPath> read_only;  // Sorted by target.
   // Weakening: non-empty = the reason why files written to /tmp may be executed.
   std::string dangerously_exec_from_tmp;
+  std::string dev_shm;  // Non-empty = the reason why /dev/shm is there, as a link to /tmp.
   friend bool operator==(const Filesystem&, const Filesystem&) = default;
 };
 

@@ -40,8 +40,8 @@ ReadOnlyPath read_path(Reader& reader, const At& at, const std::string& target) 
 }
 
 Filesystem read_filesystem(Reader& reader, const At& at) {
-  static constexpr std::array<std::string_view, 2> kKeys = {"read_only",
-                                                            "dangerously_exec_from_tmp"};
+  static constexpr std::array<std::string_view, 3> kKeys = {"read_only",
+                                                            "dangerously_exec_from_tmp", "dev_shm"};
   Filesystem filesystem;
   if (!reader.object(at, kKeys)) return filesystem;
   if (const auto paths = reader.find(at, "read_only"); paths && reader.map(*paths, kPathsMax))
@@ -50,6 +50,7 @@ Filesystem read_filesystem(Reader& reader, const At& at) {
           read_path(reader, {&node, pointer_to(paths->pointer, target)}, target));
   if (const auto why = reader.find(at, "dangerously_exec_from_tmp"))
     filesystem.dangerously_exec_from_tmp = reader.reason(*why);
+  if (const auto why = reader.find(at, "dev_shm")) filesystem.dev_shm = reader.reason(*why);
   return filesystem;
 }
 

@@ -111,6 +111,7 @@ Json write_filesystem(const Filesystem& filesystem) {
   Json json = {{"read_only", std::move(paths)}};
   if (!filesystem.dangerously_exec_from_tmp.empty())
     json["dangerously_exec_from_tmp"] = filesystem.dangerously_exec_from_tmp;
+  if (!filesystem.dev_shm.empty()) json["dev_shm"] = filesystem.dev_shm;
   return json;
 }
 

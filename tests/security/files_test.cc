@@ -202,6 +202,23 @@ TEST_F(Files, NothingInTmpRuns) {
   EXPECT_EQ(verdict(run(plan(attempt({"exec-copy", "/tmp"}), open))), "ok\nran");
 }
 
+// POSIX shared memory by another name for /tmp: the same bounds hold, and nothing is added.
+TEST_F(Files, DevShmIsAnotherNameForTmpWhereThePolicySaysSo) {
+  EXPECT_EQ(inside({"list", "/dev/shm"}), "errno ENOENT");
+  policies::Policy with_shm = strict;
+  with_shm.filesystem.dev_shm = "the allowed twin";
+  const auto inside_with = [&](const Words& words) {
+    return verdict(run(plan(attempt(words), with_shm)));
+  };
+  EXPECT_EQ(inside_with({"list", "/dev/shm"}), "ok" + held_by_tmp());
+  EXPECT_THAT(inside_with(open_file("/dev/shm/new", O_CREAT | O_WRONLY)), StartsWith("ok"));
+  EXPECT_THAT(inside_with(open_file("/dev/new", O_CREAT | O_WRONLY)), "errno EROFS");
+  EXPECT_THAT(inside_with({"map-exec", "/dev/shm"}), AnyOf("errno EPERM", "errno EACCES"));
+  EXPECT_EQ(inside_with({"exec-copy", "/dev/shm"}), "errno EACCES");
+  with_shm.limits.tmp_max.bytes = 1 << 20;
+  EXPECT_EQ(inside_with({"fill", "/dev/shm", "0x200000"}), "errno ENOSPC 1048576");
+}
+
 TEST_F(Files, AFileGrowsToItsLimitOnly) {
   policies::Policy small = strict;
   small.limits.file_size_max.bytes = 32'768;  // One write of 64 KiB is cut; the next would kill.

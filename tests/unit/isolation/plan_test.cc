@@ -387,6 +387,7 @@ TEST_F(Compile, APolicyUnderWhichNothingCouldStartIsRefused) {
 
 TEST_F(Compile, ExplainNamesEveryLayerMountLimitAndRule) {
   policy = test::shipped_policy("strict");
+  policy.filesystem.dev_shm = "semaphores";
   show("/extra", temp.folder("extra"));
   handler.loader.clear();
   const Plan plan = compiled().value();
@@ -404,6 +405,7 @@ TEST_F(Compile, ExplainNamesEveryLayerMountLimitAndRule) {
     EXPECT_THAT(text, HasSubstr("  " + rule.name + ": "));
     EXPECT_THAT(text, HasSubstr(rule.why));
   }
+  EXPECT_THAT(text, HasSubstr("  /dev/shm -> /tmp  # semaphores"));
   EXPECT_THAT(text, HasSubstr(handler.path));
   EXPECT_THAT(text, HasSubstr("from 1000000 to 1000099"));
   EXPECT_THAT(text, HasSubstr("LANG=C.UTF-8"));

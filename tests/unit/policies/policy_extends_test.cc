@@ -47,7 +47,7 @@ constexpr char kBase[] = R"(
   "description": "the base",
   "limits": {"processes_max": 7, "open_files_max": 8},
   "filesystem": {"read_only": {"/usr": {"why": "base"}, "/opt": {"why": "base"}},
-                 "dangerously_exec_from_tmp": "base"},
+                 "dangerously_exec_from_tmp": "base", "dev_shm": "base"},
   "environment": {"set": {"A": "base", "B": "base"}, "pass": {"C": "base"}},
   "seccomp": {"default": "errno:ENOSYS", "rules": {
     "io": {"action": "allow", "calls": ["read", "write"], "why": "base"},
@@ -93,13 +93,14 @@ TEST_F(PolicyExtends, ObjectsMergeKeyByKeyAndTheRestReplaces) {
 TEST_F(PolicyExtends, NullRemovesRulesPathsVariablesAndPreferences) {
   write("base.json", kBase);
   const Policy policy = loaded(write("top.json", R"("extends": "base",
-    "filesystem": {"read_only": {"/opt": null}, "dangerously_exec_from_tmp": null},
+    "filesystem": {"read_only": {"/opt": null}, "dangerously_exec_from_tmp": null, "dev_shm": null},
     "environment": {"set": {"A": null}, "pass": {"C": null}},
     "seccomp": {"rules": {"clone": null}},
     "prefer": {"cgroup": null})"));
   ASSERT_EQ(policy.filesystem.read_only.size(), 1U);
   EXPECT_EQ(policy.filesystem.read_only[0].target, "/usr");
   EXPECT_EQ(policy.filesystem.dangerously_exec_from_tmp, "");
+  EXPECT_EQ(policy.filesystem.dev_shm, "");
   EXPECT_EQ(policy.environment.set, (std::map<std::string, std::string>{{"B", "base"}}));
   EXPECT_TRUE(policy.environment.pass.empty());
   ASSERT_EQ(policy.seccomp.rules.size(), 1U);

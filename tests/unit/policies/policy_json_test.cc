@@ -36,7 +36,7 @@ TEST(PolicyJson, EverySectionRoundTrips) {
     "limits": {"invoke_timeout_ms": 1, "processes_max": 4194303, "file_size_max_bytes": 0},
     "filesystem": {"read_only": {"/a~b/c d": {"source": "/x", "optional": true, "executable": false,
                                              "why": "w"}},
-                   "dangerously_exec_from_tmp": "reason"},
+                   "dangerously_exec_from_tmp": "reason", "dev_shm": "semaphores"},
     "environment": {"set": {"A": "", "_b9": "=\n"}, "pass": {"TZ": "local time"}},
     "identity": {"hostname": "a-1", "uid": 1, "gid": 65533},
     "working_directory": "/",
@@ -48,6 +48,7 @@ TEST(PolicyJson, EverySectionRoundTrips) {
   const Policy policy = parsed(text);
   EXPECT_EQ(policy.filesystem.read_only.at(0).source, "/x");
   EXPECT_FALSE(policy.filesystem.read_only.at(0).executable);
+  EXPECT_EQ(policy.filesystem.dev_shm, "semaphores");
   EXPECT_EQ(policy.environment.set.at("_b9"), "=\n");
   EXPECT_EQ(policy.identity.gid, 65'533U);
   EXPECT_EQ(policy.reuse, (Reuse{Reuse::Mode::kClean, 7, std::chrono::milliseconds(8), true}));
@@ -196,6 +197,8 @@ const Broken kBroken[] = {
      "/filesystem/dangerously_exec_from_tmp", "must say why"},
     {"TrueIsNoReason", R"("filesystem": {"dangerously_exec_from_tmp": true})",
      "/filesystem/dangerously_exec_from_tmp", "must be a string, not true"},
+    {"EmptyReasonForShm", R"("filesystem": {"dev_shm": ""})", "/filesystem/dev_shm",
+     "must say why"},
     {"VariableNameWithDigit", R"("environment": {"set": {"1A": ""}})", "/environment/set/1A",
      "first no digit"},
     {"VariableNameEmpty", R"("environment": {"set": {"": ""}})", "/environment/set/", "named by"},
