@@ -12,7 +12,9 @@
 namespace fnrun::probe {
 namespace {
 
-constexpr Policy kPolicies[] = {Policy::kParanoid, Policy::kStrict, Policy::kCompat, Policy::kBare};
+constexpr Policy kPolicies[] = {Policy::kParanoid, Policy::kStrict, Policy::kCompat,
+                                Policy::kNative,   Policy::kPython, Policy::kNode,
+                                Policy::kBare};
 
 std::vector<const Probe*> all_probes() {
   std::vector<const Probe*> all;
@@ -54,7 +56,7 @@ TEST(ProbeTable, IsWhole) {
     EXPECT_EQ(probe->reference.find("..."), std::string_view::npos) << probe->id;
     EXPECT_NE(probe->attempt, nullptr) << probe->id;
     for (const Policy policy : kPolicies)
-      EXPECT_NE(of(probe->promises, policy).words, 0) << probe->id << " " << name_of(policy);
+      EXPECT_NE(promised_of(*probe, policy).words, 0) << probe->id << " " << name_of(policy);
   }
 }
 
@@ -74,12 +76,27 @@ TEST(ProbeTable, HoldsTheFloor) {
 
 TEST(ProbeTable, PromisesSomethingOfNearlyEveryProbe) {
   // A table of "anything" would always be green.
-  for (const Policy policy : {Policy::kParanoid, Policy::kStrict}) {
+  for (const Policy policy :
+       {Policy::kParanoid, Policy::kStrict, Policy::kNative, Policy::kPython, Policy::kNode}) {
     std::size_t judged = 0;
     for (const Probe* probe : all_probes())
-      judged += of(probe->promises, policy).words == kMay.words ? 0U : 1U;
+      judged += promised_of(*probe, policy).words == kMay.words ? 0U : 1U;
     EXPECT_GE(judged * 100, all_probes().size() * 95) << name_of(policy);
   }
+}
+
+TEST(ProbeTable, PresetsPromiseWhatStrictDoesButForWhatTheySay) {
+  using Ids = std::set<std::string_view>;
+  const auto differs = [](Policy preset) {
+    Ids ids;
+    for (const Probe* probe : all_probes())
+      if (to_string(promised_of(*probe, preset)) != to_string(promised_of(*probe, Policy::kStrict)))
+        ids.insert(probe->id);
+    return ids;
+  };
+  EXPECT_EQ(differs(Policy::kNative), (Ids{"C07", "C07b"}));
+  EXPECT_EQ(differs(Policy::kNode), (Ids{"C07", "C07b"}));
+  EXPECT_EQ(differs(Policy::kPython), (Ids{"C07f", "C07g", "F10c", "F11e"}));
 }
 
 TEST(Judge, HoldsAnswersAgainstPromises) {

@@ -27,8 +27,10 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   Options options;
   CLI::App app(kDescription, "fnrun-doctor");
   app.footer(kFooter);
-  app.add_option("--policy", options.policy,
-                 "PATH of a policy file, or the NAME of one: strict, paranoid, compat")
+  app.add_option(
+         "--policy", options.policy,
+         "PATH of a policy file, or the NAME of one: strict, paranoid, compat; for languages "
+         "native, go, python, node, jvm")
       ->type_name("PATH|NAME")
       ->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object instead of the table");

@@ -107,7 +107,8 @@ Saw environment() {
   long names = 0;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     bool known = false;
-    for (const char* name : {"HOME=", "LANG=", "PATH=", "TMPDIR=", "HANDLER_", "FNRUN_"})
+    for (const char* name : {"HOME=", "LANG=", "PATH=", "TMPDIR=", "HANDLER_", "FNRUN_",
+                             "GOMAXPROCS=", "GOMEMLIMIT=", "JAVA_TOOL_OPTIONS=", "NODE_OPTIONS="})
       known = known || std::strncmp(*entry, name, std::strlen(name)) == 0;
     if (!known) ++names;
   }
@@ -158,9 +159,11 @@ constexpr Probe kProbes[] = {
      everywhere(kStopped)},
     {"F11b", "a new file in a folder for everybody", "P1: no write outside the writable mounts",
      [] {
-       return creates_in_any({"/var/tmp", "/dev/shm", "/run/lock", "/var/lock", "/var/crash"});
+       return creates_in_any({"/var/tmp", "/run/lock", "/var/lock", "/var/crash"});
      },
      everywhere(kStopped)},
+    {"F11e", "a new file in /dev/shm", "shm_open(3): memory that everybody shares",
+     [] { return creates_in("/dev/shm"); }, everywhere(kStopped)},
     {"F11c", "a new file in /proc", "proc(5)", [] { return creates_in("/proc"); },
      everywhere(kStopped)},
     {"F11d", "a new file beside the program itself", "CVE-2019-5736",

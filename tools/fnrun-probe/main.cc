@@ -49,7 +49,7 @@ Report make_report(const Options& options, Runner& runner) {
   for (Row& row : report.rows) {
     row.saw = runner.run(*row.probe);
     if (options.expected)
-      row.verdict = judge(row.saw, of(row.probe->promises, *options.expected), *options.expected);
+      row.verdict = judge(row.saw, promised_of(*row.probe, *options.expected), *options.expected);
   }
   const bool whole = options.only.empty() && options.family.empty();
   if (options.expected) report.holds = holds(report.rows, *options.expected, whole);

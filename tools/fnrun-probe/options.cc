@@ -50,8 +50,10 @@ void declare(CLI::App& app, Options& options) {
   app.add_option_function<std::string>(
          "--expect", [&](const std::string& name) { options.expected = policy_named(name); },
          "judge by what this policy promises; bare: no sandbox, at least 70 % must be open")
-      ->check(CLI::IsMember({"paranoid", "strict", "compat", "bare"}).description(""))
-      ->type_name("paranoid|strict|compat|bare");
+      ->check([](const std::string& name) {
+        return policy_named(name) ? std::string() : "nothing is known of '" + name + "'";
+      })
+      ->type_name("paranoid|strict|compat|native|python|node|bare");
   app.add_option("--only", options.only, "these probes only")
       ->delimiter(',')
       ->type_name("ID,...")

@@ -118,6 +118,16 @@ Saw changes_mode(long mode) {
   return (info.st_mode & 07777) == mode ? open() : blocked(EPERM, "without an effect");
 }
 
+Saw changes_mode_by_path(long mode) {
+  const Scratch file("mode");
+  if (file.fd() < 0) return inconclusive("no file in /tmp");
+  const long result = raw_syscall(__NR_chmod, as_arg(file.path()), mode);
+  if (result < 0) return done(result);
+  struct stat info {};
+  raw_syscall(__NR_fstat, file.fd(), as_arg(&info));
+  return (info.st_mode & 07777) == mode ? open() : blocked(EPERM, "without an effect");
+}
+
 Saw makes_node(long mode, long device) {
   const Scratch place("node");
   raw_syscall(__NR_unlink, as_arg(place.path()));
@@ -178,6 +188,10 @@ constexpr Probe kProbes[] = {
      [] { return sets_attribute("security.capability"); }, kEpermOrStopped},
     {"C07e", "give a file an attribute of the user's", "xattr(7)",
      [] { return sets_attribute("user.fnrun"); }, kNotInCompat},
+    {"C07f", "chmod of an own file, by its path", "chmod(2)",
+     [] { return changes_mode_by_path(0600); }, kNotInCompat},
+    {"C07g", "chmod u+s of an own file, by its path", "a setuid file that the handler leaves",
+     [] { return changes_mode_by_path(04755); }, kNotInCompat},
     {"F09b",
      "mknod: a character device",
      "CDK rewrite_cgroup_devices",

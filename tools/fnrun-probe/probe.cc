@@ -5,6 +5,23 @@
 #include "probe_table.h"
 
 namespace fnrun::probe {
+namespace {
+
+// Where a preset does not promise what strict promises. The mode of an own file may be set, but not
+// to become somebody else's: fchmod(2) for copies of C++ and Node, chmod(2) for those of Python.
+struct Opened {
+  Policy preset;
+  std::string_view id;
+  Expectation promised;
+};
+constexpr Opened kOpened[] = {
+    {Policy::kNative, "C07", kStopped}, {Policy::kNative, "C07b", kMay},
+    {Policy::kNode, "C07", kStopped},   {Policy::kNode, "C07b", kMay},
+    {Policy::kPython, "C07f", kMay},    {Policy::kPython, "C07g", kStopped},
+    {Policy::kPython, "F10c", kMay},    {Policy::kPython, "F11e", kMay},
+};
+
+}  // namespace
 
 std::string_view name_of(Word word) noexcept {
   switch (word) {
@@ -24,18 +41,23 @@ std::string_view name_of(Word word) noexcept {
   return "";
 }
 
-const Expectation& of(const Promises& promises, Policy policy) noexcept {
+Expectation promised_of(const Probe& probe, Policy policy) noexcept {
   switch (policy) {
     case Policy::kParanoid:
-      return promises.paranoid;
-    case Policy::kStrict:
-      return promises.strict;
+      return probe.promises.paranoid;
     case Policy::kCompat:
-      return promises.compat;
+      return probe.promises.compat;
     case Policy::kBare:
+      return probe.promises.bare;
+    case Policy::kStrict:
+    case Policy::kNative:
+    case Policy::kPython:
+    case Policy::kNode:
       break;
   }
-  return promises.bare;
+  for (const Opened& opened : kOpened)
+    if (opened.preset == policy && opened.id == probe.id) return opened.promised;
+  return probe.promises.strict;
 }
 
 std::span<const Family> probe_table() {

@@ -15,9 +15,9 @@ namespace {
 
 constexpr Promises kNotThere = everywhere(kHidden);
 
-// What every sandbox may have.
-constexpr const char* kUsualDevices[] = {".",       "..", "null",  "zero",   "full",  "random",
-                                         "urandom", "fd", "stdin", "stdout", "stderr"};
+// What every sandbox may have; /dev/shm, which is no device, is F10c's.
+constexpr const char* kUsualDevices[] = {".",       "..", "null",  "zero",   "full",   "random",
+                                         "urandom", "fd", "stdin", "stdout", "stderr", "shm"};
 
 bool is_usual(const char* name) {
   for (const char* usual : kUsualDevices)

@@ -37,7 +37,7 @@ std::string line_of(const Row& row, const std::optional<Policy>& policy, bool co
   if (row.saw.detail[0] != '\0') text += " [" + printable(row.saw.detail) + "]";
   text += '\n';
   if (policy && row.verdict == Verdict::kBroken)
-    text += std::string(16, ' ') + "promised: " + to_string(of(row.probe->promises, *policy)) +
+    text += std::string(16, ' ') + "promised: " + to_string(promised_of(*row.probe, *policy)) +
             "; why: " + std::string(row.probe->reference) + "\n";
   return text;
 }
@@ -88,7 +88,7 @@ Json entry_of(const Row& row, const std::optional<Policy>& policy) {
   entry["value"] = saw.word == Word::kLimited ? Json(saw.value) : Json(nullptr);
   entry["layer"] = or_null(std::string(layer_of(saw)));
   entry["detail"] = saw.detail;
-  entry["promised"] = policy ? Json(to_string(of(row.probe->promises, *policy))) : Json(nullptr);
+  entry["promised"] = policy ? Json(to_string(promised_of(*row.probe, *policy))) : Json(nullptr);
   entry["verdict"] = policy
                          ? Json(row.verdict == Verdict::kBroken ? "broken" : name_of(row.verdict))
                          : Json(nullptr);
@@ -127,9 +127,15 @@ std::string to_list(std::span<const Row> rows) {
   for (const Row& row : rows) {
     text += padded(row.probe->id, 6) + padded(row.family, 12) + std::string(row.probe->title) +
             " (" + std::string(row.probe->reference) + ")\n";
-    for (const Policy policy : {Policy::kParanoid, Policy::kStrict, Policy::kCompat, Policy::kBare})
-      text += std::string(18, ' ') + padded(name_of(policy), 10) +
-              to_string(of(row.probe->promises, policy)) + "\n";
+    const std::string strict = to_string(promised_of(*row.probe, Policy::kStrict));
+    for (const Policy policy : {Policy::kParanoid, Policy::kStrict, Policy::kCompat,
+                                Policy::kNative, Policy::kPython, Policy::kNode, Policy::kBare}) {
+      const std::string promised = to_string(promised_of(*row.probe, policy));
+      const bool preset =
+          policy == Policy::kNative || policy == Policy::kPython || policy == Policy::kNode;
+      if (preset && promised == strict) continue;  // As nearly everywhere.
+      text += std::string(18, ' ') + padded(name_of(policy), 10) + promised + "\n";
+    }
   }
   return text;
 }

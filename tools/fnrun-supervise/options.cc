@@ -106,8 +106,10 @@ isolation::UidRange parse_uid_range(const std::string& text) {
 }
 
 void declare(CLI::App& app, Options& options) {
-  app.add_option("--policy", options.policy,
-                 "PATH of a policy file, or the NAME of one: strict, paranoid, compat")
+  app.add_option(
+         "--policy", options.policy,
+         "PATH of a policy file, or the NAME of one: strict, paranoid, compat; for languages "
+         "native, go, python, node, jvm")
       ->type_name("PATH|NAME")
       ->capture_default_str();
   app.add_flag_callback(

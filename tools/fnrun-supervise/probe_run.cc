@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <initializer_list>
+#include <string_view>
 #include <system_error>
 
 #include "policies/policy_json.h"
@@ -30,12 +33,22 @@ std::optional<fs::path> find_program() {
   return std::nullopt;
 }
 
-// "" if no file of the chain has the name of a shipped policy.
+bool is_one_of(const fs::path& file, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), file.stem().string()) != names.end();
+}
+
+// Whose promises the chain is held to; "" if no file of it has the name of a shipped policy.
 std::string shipped_in(const std::vector<fs::path>& files) {
-  for (const fs::path& file : files)
-    for (const char* shipped : {"paranoid", "strict", "compat"})
-      if (file.stem() == shipped) return shipped;
-  return "";
+  const auto base = std::find_if(files.begin(), files.end(), [](const fs::path& file) {
+    return is_one_of(file, {"paranoid", "strict", "compat"});
+  });
+  if (base == files.end()) return "";
+  // A preset opens things, and lies beside what it extends: others' files have such names, too.
+  for (auto file = files.begin(); file != base; ++file)
+    if (is_one_of(*file, {"native", "python", "node"}) &&
+        file->parent_path() == base->parent_path())
+      return file->stem();
+  return base->stem();
 }
 
 // The event is empty, whatever our stdin is: a terminal would be waited for.

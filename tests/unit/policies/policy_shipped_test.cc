@@ -40,7 +40,9 @@ std::set<std::string> calls_with(const Policy& policy, SyscallAction action, boo
 }
 
 class Shipped : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(, Shipped, ::testing::Values("strict", "paranoid", "compat"),
+INSTANTIATE_TEST_SUITE_P(, Shipped,
+                         ::testing::Values("strict", "paranoid", "compat", "native", "go", "python",
+                                           "node", "jvm"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST_P(Shipped, ParsesRoundTripsAndSaysWhatItIsFor) {
@@ -240,6 +242,85 @@ TEST(ShippedCompat, TerminalInjectionStaysShut) {
   EXPECT_EQ(ioctl->when[0].op, ArgCondition::Op::kIn);
   constexpr std::uint64_t kTiocsti = 0x5412;
   EXPECT_THAT(ioctl->when[0].values, ::testing::Not(::testing::Contains(kTiocsti)));
+}
+
+// ---- The presets for languages: strict, but for what is said here ----
+
+// The one call that sets the mode of a copy is allowed, without S_ISUID and S_ISGID; nothing else.
+void expect_only_mode_of(const Policy& preset, const std::string& call, const std::string& rule) {
+  Policy strict = shipped("strict");
+  for (SyscallRule& one : strict.seccomp.rules)
+    if (one.name == "eperm-mode-and-owner") std::erase(one.calls, call);
+  std::vector<SyscallRule> rules = preset.seccomp.rules;
+  const auto added = std::find_if(rules.begin(), rules.end(),
+                                  [&](const SyscallRule& one) { return one.name == rule; });
+  ASSERT_NE(added, rules.end());
+  EXPECT_EQ(added->action, (SyscallAction{Kind::kAllow, 0}));
+  EXPECT_EQ(added->calls, std::vector<std::string>{call});
+  EXPECT_EQ(added->when,
+            (std::vector<ArgCondition>{
+                {.arg = 1, .op = ArgCondition::Op::kMaskedEqual, .mask = 06000, .values = {0}}}));
+  rules.erase(added);
+  EXPECT_EQ(rules, strict.seccomp.rules);
+  EXPECT_EQ(preset.seccomp.default_action, strict.seccomp.default_action);
+}
+
+// The rest of a preset, once its rules of system calls are looked at.
+Policy without_calls(Policy preset) {
+  const Policy strict = shipped("strict");
+  preset.seccomp = strict.seccomp;
+  preset.description = strict.description;
+  return preset;
+}
+
+TEST(ShippedPresets, NativeIsStrictAndFchmod) {
+  expect_only_mode_of(shipped("native"), "fchmod", "native-fchmod");
+  EXPECT_EQ(without_calls(shipped("native")), without_calls(shipped("strict")));
+}
+
+TEST(ShippedPresets, PythonIsStrictAndChmodAndDevShm) {
+  // No attributes, as on strict, but in words that Python understands.
+  constexpr int kEopnotsupp = 95;
+  Policy python = shipped("python");
+  const auto refused =
+      std::find_if(python.seccomp.rules.begin(), python.seccomp.rules.end(),
+                   [](const SyscallRule& one) { return one.name == "python-no-attributes"; });
+  ASSERT_NE(refused, python.seccomp.rules.end());
+  EXPECT_EQ(refused->action, (SyscallAction{Kind::kErrno, kEopnotsupp}));
+  python.seccomp.rules.erase(refused);
+  expect_only_mode_of(python, "chmod", "python-chmod");
+  Policy rest = without_calls(python);
+  EXPECT_NE(rest.filesystem.dev_shm, "");
+  rest.filesystem.dev_shm.clear();
+  EXPECT_EQ(rest, without_calls(shipped("strict")));
+}
+
+TEST(ShippedPresets, NodeIsStrictAndFchmodAndASmallerHeap) {
+  expect_only_mode_of(shipped("node"), "fchmod", "node-fchmod");
+  Policy rest = without_calls(shipped("node"));
+  EXPECT_EQ(rest.environment.set.erase("NODE_OPTIONS"), 1U);
+  EXPECT_EQ(rest, without_calls(shipped("strict")));
+}
+
+TEST(ShippedPresets, GoIsStrictAndTwoVariables) {
+  Policy rest = shipped("go");
+  EXPECT_EQ(rest.seccomp, shipped("strict").seccomp);
+  EXPECT_EQ(rest.environment.set.erase("GOMAXPROCS"), 1U);
+  EXPECT_EQ(rest.environment.set.erase("GOMEMLIMIT"), 1U);
+  EXPECT_EQ(without_calls(rest), without_calls(shipped("strict")));
+}
+
+TEST(ShippedPresets, JvmIsStrictAndItsConfigurationAndAVariable) {
+  Policy rest = shipped("jvm");
+  EXPECT_EQ(rest.seccomp, shipped("strict").seccomp);
+  EXPECT_EQ(rest.environment.set.erase("JAVA_TOOL_OPTIONS"), 1U);
+  const auto added = std::erase_if(rest.filesystem.read_only, [](const ReadOnlyPath& path) {
+    const bool of_java = path.target.starts_with("/etc/java-17-openjdk/");
+    EXPECT_TRUE(!of_java || (path.source == path.target && path.optional && !path.executable));
+    return of_java;
+  });
+  EXPECT_EQ(added, 2U);
+  EXPECT_EQ(without_calls(rest), without_calls(shipped("strict")));
 }
 
 }  // namespace
