@@ -6,9 +6,9 @@ import re
 import tree
 
 LINES_MAX = 600
-SOURCES = (".h", ".cc", ".c", ".S", ".proto", ".py", ".js", ".mjs", ".sh", ".cmake",
+SOURCES = (".h", ".cc", ".c", ".S", ".proto", ".py", ".js", ".mjs", ".go", ".java", ".sh", ".cmake",
            "CMakeLists.txt")
-OPENED = (".h", ".cc", ".c", ".S", ".py", ".sh")  # Scripts without an ending as well.
+OPENED = (".h", ".cc", ".c", ".S", ".py", ".go", ".java", ".sh")  # And scripts without an ending.
 # A comment's text, in its first two lines.
 OPENING = re.compile(r"^(//+|/\*+|#(?!!|include|pragma|define|if)|\"\"\")\s*(?P<says>.*)")
 
