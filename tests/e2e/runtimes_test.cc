@@ -109,10 +109,6 @@ class RuntimeTest : public CommandTest {
   }
 };
 
-void PrintTo(const Runtime& runtime, std::ostream* out) {
-  *out << runtime.name;
-}
-
 class Runtimes : public RuntimeTest, public testing::WithParamInterface<Runtime> {
  protected:
   void SetUp() override {
