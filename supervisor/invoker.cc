@@ -346,6 +346,8 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   }
   co_await settle(done, deadline);
   if (done.cause == Cause::kAnswered) co_await state->clean->look();
+  // It came too late for this call, and must not end the next one.
+  if (state->cancelled) kill(KillReason::kCancelled);
   state->end_stderr();
   auto invocation = state->invocation_of(std::move(done), before, input.data.size());
   state->watch->end_call(state->last_use.cpu);

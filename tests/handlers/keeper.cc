@@ -31,6 +31,15 @@ bool keep_process(bool orphan) {
   return child > 0;
 }
 
+// One that never comes to rest.
+bool keep_spinner() {
+  const pid_t child = fork();
+  if (child == 0) {
+    for (volatile unsigned turns = 0;;) turns = turns + 1;
+  }
+  return child > 0;
+}
+
 bool keep_file(const char* name, bool open_only) {
   const int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   const bool wrote = write(fd, "kept", 4) == 4;
@@ -41,6 +50,7 @@ bool keep_file(const char* name, bool open_only) {
 bool keep(const std::string& what) {
   if (what == "nothing") return true;
   if (what == "process") return keep_process(false);
+  if (what == "spinner") return keep_spinner();
   if (what == "orphan") return keep_process(true);
   if (what == "descriptor") return open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0;
   if (what == "file") return keep_file("/tmp/kept-file", false);

@@ -1,4 +1,6 @@
 // What a call may leave behind, and what becomes of a sandbox between two calls.
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <fstream>
 
 #include "isolation/leftovers.h"
@@ -107,6 +109,38 @@ TEST_F(OfReuse, IpcObjectsAreCountedWithPrivilegeAndRefusedWithout) {
     EXPECT_THAT(done[0].report.leftovers, ElementsAre(HasSubstr(named)));
     EXPECT_NE(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
   }
+}
+
+// The caller has its answer, while what it left behind is still looked at.
+TEST_F(OfReuse, ACancellationThatComesTooLateEndsNobodyElsesCall) {
+  strict.reuse.mode = Reuse::Mode::kClean;
+  Service service(context().get_executor(), *launcher, keeper(), lines({.places = 1}));
+  bool came_too_late = false;
+  asio::co_spawn(
+      context(),
+      [&]() -> asio::awaitable<void> {
+        for (unsigned turns = 64; !came_too_late && turns < (1U << 24); turns *= 2) {
+          asio::cancellation_signal signal;
+          std::optional<Outcome> first;
+          service.async_invoke({"keep spinner", {}}, Deadline::max(), "",
+                               asio::bind_cancellation_slot(signal.slot(), [&](Invocation done) {
+                                 first = done.report.outcome;
+                               }));
+          for (unsigned i = 0; i < turns && !first; ++i)
+            co_await asio::post(context(), asio::use_awaitable);
+          if (!first) signal.emit(asio::cancellation_type::terminal);
+          const bool emitted = !first;
+          while (!first) co_await asio::post(context(), asio::use_awaitable);
+          came_too_late = emitted && first == Outcome::kOk;
+          Input input{"pid", {}};
+          const auto second = co_await service.invoke(std::move(input));
+          EXPECT_EQ(second.report.outcome, Outcome::kOk) << to_json(second.report);
+        }
+        co_await service.shut_down();
+      },
+      asio::detached);
+  context().run();
+  EXPECT_TRUE(came_too_late) << "no turn of the loop was the one";
 }
 
 // The file of the sandbox's own group that `pid` is in, as the host has it.
