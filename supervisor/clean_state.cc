@@ -55,12 +55,12 @@ asio::awaitable<void> CleanState::remember(std::shared_ptr<CleanState> self, Dea
   }
 }
 
-asio::awaitable<void> CleanState::look() {
+asio::awaitable<void> CleanState::look(Deadline deadline) {
   left_behind_.clear();
   if (!remembered_ || dirty_) co_return;
   auto found = leftovers_->find();
   if (found && !found->empty()) {
-    co_await come_to_rest(steady_clock::now() + kTidyGrace);
+    co_await come_to_rest(std::min(deadline, steady_clock::now() + kTidyGrace));
     if (stopped_) co_return;
     found = leftovers_->find();
   }

@@ -35,9 +35,9 @@ class CleanState {
   // ends the earlier wait.
   [[nodiscard]] static boost::asio::awaitable<void> remember(std::shared_ptr<CleanState> self,
                                                              Deadline deadline);
-  // Behind an answer. A handler that tidies up behind its own is given time to come to rest, if
-  // there is something to tidy.
-  [[nodiscard]] boost::asio::awaitable<void> look();
+  // Behind an answer, which waits for it. A handler that tidies up behind its own is given time to
+  // come to rest, if there is something to tidy: of what the call has left.
+  [[nodiscard]] boost::asio::awaitable<void> look(Deadline deadline);
   // What look() found.
   [[nodiscard]] std::vector<std::string> take_left_behind() { return std::move(left_behind_); }
   // Before another question, once the handler has come to read it. Never empties what is dirty.

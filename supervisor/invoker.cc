@@ -345,7 +345,7 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
     done = co_await exchange(state->protocol, state->channel, input, limits, deadline, still_fit);
   }
   co_await settle(done, deadline);
-  if (done.cause == Cause::kAnswered) co_await state->clean->look();
+  if (done.cause == Cause::kAnswered) co_await state->clean->look(deadline);
   // It came too late for this call, and must not end the next one.
   if (state->cancelled) kill(KillReason::kCancelled);
   state->end_stderr();
