@@ -228,20 +228,28 @@ asio::awaitable<void> Pool::State::await_change() {
 }
 
 std::unique_ptr<Invoker> Pool::State::pop_idle() {
-  while (!idle.empty()) {
+  bool failed = false;
+  std::unique_ptr<Invoker> found;
+  while (!found && !idle.empty()) {
     auto invoker = std::move(idle.back());
     idle.pop_back();
     const bool usable = invoker->usable();
-    if (usable && wanted(*invoker) && invoker->wake()) return invoker;
-    // One that died before its first call is a start that failed, only later.
-    if (invoker->calls_served() == 0 && !usable) {
-      last_failure = SetupError{isolation::SetupStep::kExec, 0, 0,
-                                plan->handler.path + " ended, or spoke, before its first call"};
-      note_failure();
+    if (usable && wanted(*invoker) && invoker->wake()) {
+      found = std::move(invoker);
+      break;
     }
+    failed = failed ||
+             (!usable && invoker->calls_served() == 0 && invoker->age() < StartBackoff::kInterval);
     retire(std::move(invoker));
   }
-  return nullptr;
+  // Spares that died young are a start that failed, only later; one, however many there were: they
+  // are found together, which says nothing of when they died.
+  if (failed) {
+    last_failure = SetupError{isolation::SetupStep::kExec, 0, 0,
+                              plan->handler.path + " ended, or spoke, before its first call"};
+    note_failure();
+  }
+  return found;
 }
 
 Pool::Pool(asio::any_io_executor executor, isolation::Launcher& launcher,

@@ -1,4 +1,9 @@
 // Many calls at a time, many sandboxes: what is reused, what is replaced, what waits, what is told.
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "isolation/process_tree.h"
 #include "tests/process/supervisor/pool_fixture.h"
 
 namespace fnrun::supervisor {
@@ -161,6 +166,30 @@ TEST_F(OfPool, AHandlerThatCannotBeStartedIsNotTriedInAHotLoop) {
   EXPECT_GT(service.status().retry_in.count(), 0);
   EXPECT_LT(service.status().failed_starts, 100U) << "of 200 calls";
   EXPECT_THAT(events, ElementsAre(PoolEvent::Kind::kDegraded)) << "told once";
+}
+
+// A handler that ends when it has been idle for long is none that cannot start.
+TEST_F(OfPool, SparesThatDiedIdleAreReplacedAndNoCallIsRefused) {
+  ServiceOptions options = lines({.places = 1});
+  options.ready = 6;
+  std::vector<PoolEvent::Kind> events;
+  options.on_event = [&](const PoolEvent& event) { events.push_back(event.kind); };
+  Service service(context().get_executor(), *launcher, greedy(), options);
+  ASSERT_TRUE(service.warm_up(6));
+  std::vector<isolation::Process> inits;
+  isolation::add_children(::getpid(), inits);
+  std::size_t killed = 0;
+  for (const isolation::Process& init : inits) {
+    const auto spare = isolation::handler_below(init.pid);  // Nothing below the janitor.
+    if (!spare) continue;
+    ASSERT_EQ(::kill(*spare, SIGKILL), 0);
+    siginfo_t gone{};
+    ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(init.pid), &gone, WEXITED | WNOWAIT), 0);
+    ++killed;
+  }
+  EXPECT_EQ(killed, 6U);
+  EXPECT_THAT(outcomes_of(storm(service, 1, 3, hello)), Each(Outcome::kOk));
+  EXPECT_THAT(events, testing::IsEmpty());
 }
 
 TEST_F(OfPool, StopEndsThoseInFlightAndThoseThatWait) {
