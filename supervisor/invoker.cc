@@ -326,7 +326,9 @@ asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t ca
   State::warn_before(state, deadline, warning);
   if (state->clean->to_remember()) {
     state->found_silent = false;  // It may speak meanwhile.
-    co_await CleanState::remember(state->clean, deadline);
+    // A handler that never rests is taken as it is while there is time left to answer.
+    const auto now = steady_clock::now();
+    co_await CleanState::remember(state->clean, now + (deadline - now) / 2);
   }
   Exchanged done;
   if (state->cancelled) {

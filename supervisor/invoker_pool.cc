@@ -74,6 +74,8 @@ struct InvokerPool::State {
   // What `ask` returns on the pool's thread.
   template <class Ask>
   auto on_thread(Ask ask) {
+    // In an event or an answer: to wait for ourselves would be for ever.
+    if (context.get_executor().running_in_this_thread()) return ask();
     std::packaged_task<decltype(ask())()> task(std::move(ask));
     auto answer = task.get_future();
     // Behind a function: Asio would take the task itself for a completion token.

@@ -1,9 +1,10 @@
 #include "supervisor/pool.h"
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -78,7 +79,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   bool wanted(const Invoker& invoker) const;
   void retire(std::unique_ptr<Invoker> invoker);
   static asio::awaitable<void> bury(std::shared_ptr<State> state, std::unique_ptr<Invoker> dead);
-  asio::awaitable<void> await_change();
+  asio::awaitable<void> await_change(Deadline latest = Deadline::max());
   std::unique_ptr<Invoker> pop_idle();
 };
 
@@ -88,7 +89,12 @@ asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment
   const auto by_plan = plan;
   std::optional<Launched> launched;
   const auto launch = [&]() -> asio::awaitable<void> {
-    launched.emplace(Invoker::launch(launcher, by_plan, environment, latest));
+    // It may have waited for its turn longer than its caller can.
+    if (steady_clock::now() >= latest)
+      launched.emplace(SetupError{isolation::SetupStep::kStartTimeout, 0, 0,
+                                  "its turn to start did not come in time"});
+    else
+      launched.emplace(Invoker::launch(launcher, by_plan, environment, latest));
     co_return;
   };
   co_await asio::co_spawn(threads, launch(), asio::use_awaitable);
@@ -223,8 +229,11 @@ void Pool::State::kill_again() {
   });
 }
 
-asio::awaitable<void> Pool::State::await_change() {
-  co_await changed.async_wait(asio::as_tuple(asio::use_awaitable));
+asio::awaitable<void> Pool::State::await_change(Deadline latest) {
+  asio::steady_timer limit(executor, latest);
+  auto either = asio::experimental::make_parallel_group(changed.async_wait(asio::deferred),
+                                                        limit.async_wait(asio::deferred));
+  co_await std::move(either).async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
 }
 
 std::unique_ptr<Invoker> Pool::State::pop_idle() {
@@ -295,7 +304,8 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
   if (state->backoff.degraded() && steady_clock::now() < state->backoff.not_before() &&
       state->last_failure)
     co_return NoInvoker{Cause::kSetup, state->last_failure};
-  while (state->dying > kDyingMax) co_await state->await_change();
+  while (state->dying > kDyingMax && steady_clock::now() < deadline)
+    co_await state->await_change(deadline);
   if (steady_clock::now() >= deadline) co_return NoInvoker{Cause::kDeadline, {}};
   auto result = co_await state->start(std::move(extra_environment), deadline);
   if (!result) co_return NoInvoker{Cause::kSetup, result.error()};
