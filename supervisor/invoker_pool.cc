@@ -44,6 +44,7 @@ ServiceOptions service_options(const InvokerPoolOptions& options) {
                         .per_client_max = 0,
                         .wait_max = options.max_wait},
           .ready = options.max_invoker_count,
+          .sandboxes_max = options.max_invoker_count,
           .launching_threads = options.launching_threads,
           .on_event = options.on_event};
 }
@@ -154,7 +155,11 @@ isolation::Result<void> InvokerPool::use_policy(const policies::Policy& policy) 
 }
 
 void InvokerPool::resize(std::size_t max_invoker_count) {
-  state_->on_thread([&] { state_->service.resize(std::max<std::size_t>(1, max_invoker_count)); });
+  state_->on_thread([&] {
+    const std::size_t places = std::max<std::size_t>(1, max_invoker_count);
+    state_->service.resize(places);
+    state_->service.keep(places, places);
+  });
 }
 
 PoolStatus InvokerPool::status() const {

@@ -20,7 +20,7 @@
 namespace fnrun::supervisor {
 
 struct InvokerPoolOptions {
-  std::size_t max_invoker_count = 1;  // Calls at a time; as many sandboxes are started at once.
+  std::size_t max_invoker_count = 1;  // Calls at a time, and sandboxes, which are started at once.
   std::size_t max_waiting = 1'024;    // Calls beyond them that may wait.
   // How long for a free sandbox, before the call is answered kUnavailable (fnrun:
   // ErrAvailabilityTimeout); 0: until its deadline.

@@ -30,6 +30,9 @@ constexpr milliseconds kLongestKillPatience{30'000};
 // A spare is replaced once its call was answered, or so much later, unless it was the last one: a
 // launch beside a short call would take the call's CPU.
 constexpr milliseconds kRefillDelay{5};
+// Started ahead at a time, for each launching thread: one and the next. A call that needs a start
+// of its own queues behind these, not behind all that a new plan asks for.
+constexpr std::size_t kAheadOfThread = 2;
 
 }  // namespace
 
@@ -53,6 +56,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   std::vector<std::unique_ptr<Invoker>> quarantined;
   milliseconds kill_patience = kFirstKillPatience;
   std::size_t starting = 0;
+  std::size_t starting_ahead = 0;  // Of these, those that nobody waits for.
   std::size_t busy = 0;
   std::size_t dying = 0;
   std::uint64_t started = 0;
@@ -76,6 +80,8 @@ struct Pool::State : std::enable_shared_from_this<State> {
   void refill();
   static asio::awaitable<void> start_ahead(std::shared_ptr<State> state);
   void refill_at(steady_clock::time_point when);
+  std::size_t spares_missing() const;
+  bool is_crowded() const;
   bool wanted(const Invoker& invoker) const;
   void retire(std::unique_ptr<Invoker> invoker);
   static asio::awaitable<void> bury(std::shared_ptr<State> state, std::unique_ptr<Invoker> dead);
@@ -142,17 +148,33 @@ void Pool::State::note_failure() {
            " s; it is tried again ever more seldom: " + last_failure->to_string());
 }
 
-// As many starts as are missing, each beside the others.
+std::size_t Pool::State::spares_missing() const {
+  std::size_t wanted = options.ready;
+  if (options.sandboxes_max != 0)
+    wanted = std::min(wanted, options.sandboxes_max - std::min(busy, options.sandboxes_max));
+  return wanted - std::min(idle.size() + starting, wanted);
+}
+
+bool Pool::State::is_crowded() const {
+  return options.sandboxes_max != 0 && idle.size() + busy > options.sandboxes_max;
+}
+
+// As many starts as are missing, a few at a time.
 void Pool::State::refill() {
-  if (stopping || options.protocol == HandlerProtocol::kExec) return;
-  if (idle.size() + starting >= options.ready) return;
+  if (stopping || options.protocol == HandlerProtocol::kExec || spares_missing() == 0) return;
   if (steady_clock::now() < backoff.not_before()) return refill_at(backoff.not_before());
-  for (std::size_t have = idle.size() + starting; have < options.ready; ++have)
+  const std::size_t at_a_time =
+      kAheadOfThread * std::max<std::size_t>(1, options.launching_threads);
+  for (std::size_t missing = spares_missing(); missing > 0 && starting_ahead < at_a_time;
+       --missing) {
+    ++starting_ahead;
     asio::co_spawn(executor, start_ahead(shared_from_this()), asio::detached);
+  }
 }
 
 asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
   auto result = co_await state->start({}, Deadline::max());
+  --state->starting_ahead;
   if (!result) {
     state->refill_at(state->backoff.not_before());
   } else if (state->stopping || (*result)->plan() != state->plan) {
@@ -160,12 +182,17 @@ asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
     state->refill();
   } else {
     state->idle.insert(state->idle.begin(), std::move(*result));
+    if (state->is_crowded()) {  // Calls could not wait for it and have sandboxes of their own.
+      state->retire(std::move(state->idle.front()));
+      state->idle.erase(state->idle.begin());
+    }
+    state->refill();
   }
   state->changed.cancel();
 }
 
 void Pool::State::refill_at(steady_clock::time_point when) {
-  if (stopping || idle.size() + starting >= options.ready) return;
+  if (stopping || spares_missing() == 0) return;
   retry.expires_at(when);  // Ends an earlier wait.
   retry.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
     if (const auto state = weak.lock(); state && !error) state->refill();
@@ -318,13 +345,29 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
   co_return Taken{std::move(*result), true};
 }
 
-void Pool::give_back(std::unique_ptr<Invoker> invoker) {
+void Pool::keep(std::size_t ready, std::size_t sandboxes_max) {
+  State& state = *state_;
+  state.options.ready = ready;
+  state.options.sandboxes_max = sandboxes_max;
+  // Of the spares those go that served longest ago, or nobody yet.
+  while (!state.idle.empty() && state.is_crowded()) {
+    state.retire(std::move(state.idle.front()));
+    state.idle.erase(state.idle.begin());
+  }
+  state.refill();
+}
+
+void Pool::give_back(std::unique_ptr<Invoker> invoker, bool answered) {
   --state_->busy;
   if (invoker->dirty()) ++state_->dirty;
-  if (!invoker->dead()) state_->works();
+  if (answered) state_->works();
   if (state_->wanted(*invoker)) {
     invoker->rest();
     state_->idle.push_back(std::move(invoker));
+    if (state_->is_crowded()) {  // One less is wanted since it was taken.
+      state_->retire(std::move(state_->idle.front()));
+      state_->idle.erase(state_->idle.begin());
+    }
   } else {
     state_->retire(std::move(invoker));
   }

@@ -41,6 +41,9 @@ struct PoolEvent {
 struct PoolOptions {
   HandlerProtocol protocol = HandlerProtocol::kFnrun;
   std::size_t ready = 0;  // Sandboxes started ahead of need, past exec.
+  // No spare is kept beside so many, idle or in a call; 0: `ready` alone says. A call that is
+  // admitted gets its sandbox all the same.
+  std::size_t sandboxes_max = 0;
   std::size_t launching_threads = 1;
   LogSink log;                                     // Of the handlers' stderr; may be empty.
   std::function<void(const PoolEvent&)> on_event;  // On the executor; may be empty.
@@ -91,8 +94,11 @@ class Pool {
   // environment of the call's own it is always a new one.
   [[nodiscard]] boost::asio::awaitable<std::variant<Taken, NoInvoker>> take(
       std::vector<std::string> extra_environment, Deadline deadline);
-  // Precondition: no call in flight.
-  void give_back(std::unique_ptr<Invoker> invoker);
+  // `answered`: the handler works, whatever it said. Precondition: no call in flight.
+  void give_back(std::unique_ptr<Invoker> invoker, bool answered);
+
+  // From now on: as PoolOptions::ready and sandboxes_max. Spares beyond them end.
+  void keep(std::size_t ready, std::size_t sandboxes_max);
 
   // New sandboxes are made by this plan; those of the old one end when they are given back.
   void use_plan(std::shared_ptr<const isolation::Plan> plan);

@@ -45,6 +45,7 @@ struct Service::State {
         pool(ex, launcher, std::move(plan),
              {.protocol = options.protocol,
               .ready = options.ready,
+              .sandboxes_max = options.sandboxes_max,
               .launching_threads = options.launching_threads,
               .log = options.log,
               .on_event = options.on_event}) {}
@@ -113,7 +114,7 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
     auto [invoker, fresh] = std::move(std::get<Taken>(taken));
     Flight& flight = flights.at(of_call);
     if (flight.cancelled) {
-      pool.give_back(std::move(invoker));
+      pool.give_back(std::move(invoker), /*answered=*/false);
       co_return refuse(of_call, Cause::kCancelled);
     }
     flight.invoker = invoker.get();
@@ -121,7 +122,7 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
     flight.invoker = nullptr;
     if (fresh) invocation.report.timings.start_us = invocation.report.sandbox.start_us;
     invocation.report.policy = options.policy_name;
-    pool.give_back(std::move(invoker));
+    pool.give_back(std::move(invoker), invocation.result.has_value());
     // What an earlier call did to that sandbox is not this caller's failure. One that served nobody
     // before has no such excuse, so this comes to an end.
     if (invocation.asked || invocation.report.sandbox.calls_served <= 1) co_return invocation;
@@ -190,6 +191,10 @@ void Service::use_plan(std::shared_ptr<const isolation::Plan> plan) {
 
 void Service::resize(std::size_t places) {
   state_->admission.resize(places);
+}
+
+void Service::keep(std::size_t ready, std::size_t sandboxes_max) {
+  state_->pool.keep(ready, sandboxes_max);
 }
 
 PoolStatus Service::status() const {

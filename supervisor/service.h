@@ -27,6 +27,7 @@ struct ServiceOptions {
   LogSink log;                        // Of the handlers' stderr; may be empty.
   AdmissionLimits admission{};        // One call at a time, unless this says more.
   std::size_t ready = 0;              // Sandboxes started ahead of need; see pool.h.
+  std::size_t sandboxes_max = 0;      // No spare beside so many; 0: no bound.
   std::size_t launching_threads = 1;
   std::function<void(const PoolEvent&)> on_event;  // May be empty; see pool.h.
 };
@@ -73,6 +74,8 @@ class Service {
   void use_plan(std::shared_ptr<const isolation::Plan> plan);
   // How many calls at a time from now on.
   void resize(std::size_t places);
+  // How many sandboxes are kept from now on; see PoolOptions.
+  void keep(std::size_t ready, std::size_t sandboxes_max);
   [[nodiscard]] PoolStatus status() const;
   [[nodiscard]] std::size_t waiting() const noexcept;  // For a place.
 

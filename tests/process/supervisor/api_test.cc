@@ -159,6 +159,15 @@ TEST_F(OfApi, MaxRunnableTimeAndTheCallersDeadlineCountWhicheverIsSooner) {
   EXPECT_EQ(pool.invoke(event("pid"), over).report.outcome, Outcome::kTimedOut);
 }
 
+TEST_F(OfApi, AResizedPoolKeepsAsManySandboxes) {
+  InvokerPoolOptions options = pool_options();
+  options.max_invoker_count = 3;
+  InvokerPool pool = pool_of("greedy", options);
+  EXPECT_EQ(pool.status().idle, 3U);
+  pool.resize(1);
+  EXPECT_EQ(pool.status().idle, 1U);
+}
+
 TEST_F(OfApi, ANewPolicyHoldsForLaterCallsAndABrokenOneChangesNothing) {
   InvokerPool pool = pool_of("keeper", pool_options());
   EXPECT_EQ(pool.invoke(event("gibberish")).report.outcome, Outcome::kOk);

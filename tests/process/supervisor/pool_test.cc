@@ -135,6 +135,57 @@ TEST_F(OfPool, ASpareIsReplacedThoughItsCallGoesOn) {
   EXPECT_THAT(outcomes, ElementsAre(Outcome::kShuttingDown, Outcome::kShuttingDown));
 }
 
+// So that a call that needs a start of its own does not wait for all of them.
+TEST_F(OfPool, SparesAreStartedAFewAtATime) {
+  ServiceOptions options = lines({.places = 1});
+  options.ready = 4;
+  Service service(context().get_executor(), *launcher, greedy(), options);
+  asio::co_spawn(
+      context(),
+      [&]() -> asio::awaitable<void> {
+        std::size_t most = 0;
+        service.keep(4, 0);
+        for (auto now = service.status(); now.idle < 4; now = service.status()) {
+          most = std::max(most, now.starting);
+          co_await asio::post(context(), asio::use_awaitable);
+        }
+        EXPECT_EQ(most, 2U);
+        co_await service.shut_down();
+      },
+      asio::detached);
+  context().run();
+}
+
+TEST_F(OfPool, NoSpareIsKeptBesideAsManySandboxesAsThereMayBe) {
+  ServiceOptions options;
+  options.ready = 3;
+  options.sandboxes_max = 3;
+  options.admission.places = 3;
+  Service service(context().get_executor(), *launcher, hostile({"never_read"}), options);
+  ASSERT_TRUE(service.warm_up(3));
+  const auto call = [&]() -> asio::awaitable<void> {
+    Input input;
+    (void)co_await service.invoke(std::move(input));
+  };
+  const auto spares = [&] { return service.status().idle + service.status().starting; };
+  asio::co_spawn(
+      context(),
+      [&]() -> asio::awaitable<void> {
+        EXPECT_EQ(spares(), 3U);
+        for (int i = 0; i < 2; ++i) asio::co_spawn(context(), call(), asio::detached);
+        while (service.status().busy < 2) co_await asio::post(context(), asio::use_awaitable);
+        service.keep(3, 3);  // What is missing is started at once.
+        EXPECT_EQ(spares(), 1U);
+        service.keep(3, 0);
+        EXPECT_GT(spares(), 1U) << "without a bound: the control";
+        service.keep(1, 1);
+        EXPECT_EQ(service.status().idle, 0U);
+        co_await service.shut_down();
+      },
+      asio::detached);
+  context().run();
+}
+
 TEST_F(OfPool, ANewPlanMakesTheNewSandboxesAndNoCallIsLost) {
   Service service(context().get_executor(), *launcher, greedy(), lines());
   const Plan other = [&] {
