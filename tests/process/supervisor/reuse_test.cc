@@ -115,7 +115,8 @@ TEST_F(OfReuse, IpcObjectsAreCountedWithPrivilegeAndRefusedWithout) {
 TEST_F(OfReuse, AHandlerThatNeverRestsIsAnsweredAllTheSame) {
   strict.reuse.mode = Reuse::Mode::kClean;
   strict.limits.start_timeout = 10min;  // Not what ends the wait for rest.
-  strict.limits.invoke_timeout = test::emulated() ? 40s : 6s;
+  strict.limits.invoke_timeout = test::emulated() ? 20s : 6s;
+  strict.limits.cpu_time_max = 10min;  // Nor what it costs.
   const auto done = two_calls(handler("keeper", {"restless"}), "pid");
   for (const Invocation& one : done) {
     EXPECT_EQ(one.report.outcome, Outcome::kOk) << to_json(one.report);
