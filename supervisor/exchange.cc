@@ -113,9 +113,9 @@ asio::awaitable<Exchanged> exchange_line(Channel& channel, const Input& input,
         Cause::kSetup,
         "an event of several lines cannot be given to a handler that reads one line a call");
   if (still_fit && !line_in.empty()) {
-    if (auto why = co_await get_heard(channel, line_in, still_fit, deadline))
+    if (auto why = co_await get_heard(channel, line_in.substr(0, 1), still_fit, deadline))
       co_return std::move(*why);
-    line_in = {};
+    line_in.remove_prefix(1);
   }
   const std::array<asio::const_buffer, 2> parts{asio::buffer(line_in), asio::buffer("\n", 1)};
   const auto written = co_await channel.write(parts, deadline);
