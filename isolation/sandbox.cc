@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -18,6 +19,9 @@
 #include "isolation/stragglers.h"
 
 namespace fnrun::isolation {
+
+using namespace std::chrono_literals;
+
 namespace {
 
 // An init sends far fewer (child/forbidden.cc); a socket holds no more than some hundreds.
@@ -50,29 +54,31 @@ std::string_view name_of(KillReason reason) noexcept {
 Sandbox::~Sandbox() {
   if (!pidfd_ || reaped_) return;
   kill(KillReason::kShutdown);
+  const auto limit = killed_at_ + kill_timeout_;
   pollfd gone{pidfd_.get(), POLLIN, 0};
-  const auto limit = std::chrono::steady_clock::now() + kill_timeout_;
   for (;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(limit - std::chrono::steady_clock::now());
-    if (left.count() <= 0) {
-      // Something inside is stuck in the kernel. SIGKILL is on its way, and takes it when it moves.
-      // Without a launcher: until we end nobody else gets its uid, the janitor sees to its cgroup.
-      if (const auto stragglers = stragglers_.lock()) {
-        stragglers->take(std::move(*this));
-      } else {
-        uid_.keep();
-      }
-      return;
-    }
+    const auto left = std::max(0ms, std::chrono::ceil<std::chrono::milliseconds>(
+                                        limit - std::chrono::steady_clock::now()));
     if (::poll(&gone, 1, static_cast<int>(left.count())) > 0) break;
+    if (left > 0ms) continue;
+    // Something inside is stuck in the kernel. SIGKILL is on its way, and takes it when it moves.
+    // Without a launcher: until we end nobody else gets its uid, the janitor sees to its cgroup.
+    if (const auto stragglers = stragglers_.lock()) {
+      stragglers->take(std::move(*this));
+    } else {
+      uid_.keep();
+    }
+    return;
   }
   (void)reap();
 }
 
 void Sandbox::kill(KillReason reason) noexcept {
   if (reaped_ || !pidfd_) return;
-  if (killed_for_ == KillReason::kNone) killed_for_ = reason;
+  if (killed_for_ == KillReason::kNone) {
+    killed_for_ = reason;
+    killed_at_ = std::chrono::steady_clock::now();
+  }
   cgroup_.kill();
   ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
 }

@@ -62,8 +62,9 @@ class [[nodiscard]] Sandbox {
  public:
   Sandbox(Sandbox&&) noexcept = default;
   Sandbox& operator=(Sandbox&&) = delete;
-  // Kills what still runs and waits for it, at most the policy's kill timeout; reap() in time
-  // avoids the wait. What is not gone by then its Launcher reaps, at a later launch.
+  // Kills what still runs and waits for it, at most until the policy's kill timeout after the first
+  // kill(): many that were killed together are waited for together. reap() in time avoids the wait.
+  // What is not gone by then its Launcher reaps, at a later launch.
   ~Sandbox();
 
   // Kills every process inside: cgroup.kill first, which no fork escapes, then the init, with which
@@ -133,6 +134,7 @@ class [[nodiscard]] Sandbox {
   UidLease uid_;
   pid_t pid_ = -1;
   KillReason killed_for_ = KillReason::kNone;
+  std::chrono::steady_clock::time_point killed_at_{};
   bool reaped_ = false;
   std::chrono::microseconds start_time_{};
   std::chrono::milliseconds kill_timeout_{};
