@@ -40,10 +40,10 @@ struct ExchangeLimits {
 };
 
 // Asked of a handler that served others, once it has read that a question is coming (the length of
-// the event's frame, or the first byte of its line) and before it can know which. What it did before
-// it came to read is then there to be seen: a second answer is in the pipe, a process that it
-// started exists. False: it is not to be asked. Empty: the question is put at once, a turn of the
-// handler's sooner.
+// the event's frame, or the first byte of its line) and before it can know which. What it did
+// before it came to read is then there to be seen: a second answer is in the pipe, a process that
+// it started exists. False: it is not to be asked. Empty: the question is put at once, a turn of
+// the handler's sooner.
 using StillFit = std::function<bool()>;
 
 // What it came to. With kAnswered there is a result; for kExec its status is still open until the

@@ -367,8 +367,12 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
   if (of_process || done.cause == Cause::kHandlerEnded) {
     const auto grace = state->sandbox.handler_exiting() ? kExitGrace : kEndGrace;
     const auto patience = of_process ? deadline : std::min(deadline, steady_clock::now() + grace);
-    const bool ended =
-        co_await wait_before(state->handler_ended, descriptor_base::wait_error, patience);
+    bool ended = co_await wait_before(state->handler_ended, descriptor_base::wait_error, patience);
+    // Its wait status comes once all that it left is gone too, and that may be stuck in the kernel.
+    if (ended && !state->cancelled)
+      ended = co_await wait_before(
+          state->everything_gone, descriptor_base::wait_read,
+          std::min(deadline, steady_clock::now() + state->plan->policy.limits.kill_timeout));
     if (state->cancelled) {
       done.cause = Cause::kCancelled;
     } else if (ended) {
@@ -465,6 +469,15 @@ void Invoker::cancel() {
   state_->clean->stop();
   state_->channel.cancel();
   state_->handler_ended.cancel();
+  state_->everything_gone.cancel();
+}
+
+void Invoker::on_gone(std::function<void()> tell) {
+  state_->everything_gone.async_wait(
+      descriptor_base::wait_read,
+      [weak = std::weak_ptr(state_), tell = std::move(tell)](boost::system::error_code error) {
+        if (!error && !weak.expired()) tell();
+      });
 }
 
 bool Invoker::usable() {
@@ -518,6 +531,7 @@ asio::awaitable<void> Invoker::finish() {
   state->stderr_done.expires_at(state->stderr_ended ? steady_clock::time_point::min() : limit);
   co_await state->stderr_done.async_wait(asio::as_tuple(asio::use_awaitable));
   if (!state->stderr_ended) state->stderr_channel.cancel();
+  state->everything_gone.cancel();  // What is stuck is looked at by try_finish().
 }
 
 bool Invoker::try_finish() {

@@ -62,6 +62,9 @@ class Invoker {
   // Alive, silent since its last answer, and clean where the policy's `reuse` asks for that: fit
   // for another call, if that begins at once.
   [[nodiscard]] bool usable();
+  // `tell` is called on the executor when everything inside is gone, whoever ended it and whether a
+  // call sees it too; not after finish(). Never from within a member of ours.
+  void on_gone(std::function<void()> tell);
   // Killed. One that ended by itself is only not usable().
   [[nodiscard]] bool dead() const noexcept;
   // A call left something behind, where the policy wants none to.

@@ -1,6 +1,7 @@
 #include "supervisor/pool.h"
 
 #include <algorithm>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
@@ -8,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <map>
 #include <vector>
 
 #include "supervisor/start_backoff.h"
@@ -24,6 +26,9 @@ using Started = isolation::Result<std::unique_ptr<Invoker>>;
 
 // Handlers that fail faster than the kernel tears down would pile up remains without end.
 constexpr std::size_t kDyingMax = 8;
+// Each that is stuck in the kernel holds a uid and a dozen descriptors. So many say that the host
+// is ill, and one more would be stuck too.
+constexpr std::size_t kQuarantinedMax = 32;
 // What is stuck in the kernel ends when the kernel lets go of it: to be looked at, not hammered.
 constexpr milliseconds kFirstKillPatience{500};
 constexpr milliseconds kLongestKillPatience{30'000};
@@ -34,7 +39,28 @@ constexpr milliseconds kRefillDelay{5};
 // of its own queues behind these, not behind all that a new plan asks for.
 constexpr std::size_t kAheadOfThread = 2;
 
+SetupError not_in_time() {
+  return {isolation::SetupStep::kStartTimeout, 0, 0,
+          "no sandbox was started within the call's time"};
+}
+
+SetupError too_many_stuck() {
+  return {
+      isolation::SetupStep::kClone, 0, 0,
+      std::to_string(kQuarantinedMax) +
+          " sandboxes could not be killed and are stuck in the kernel: nothing is started until "
+          "one has ended; the kernel's log may say what they wait for"};
+}
+
 }  // namespace
+
+// A call's wait for a sandbox that is to be started for it.
+struct Pool::Wait {
+  Wait(const asio::any_io_executor& executor, Deadline deadline) : over(executor, deadline) {}
+  asio::steady_timer over;  // Cancelled when there is something to see.
+  bool given_up = false;
+  std::optional<Started> started;
+};
 
 struct Pool::State : std::enable_shared_from_this<State> {
   State(asio::any_io_executor ex, isolation::Launcher& l, std::shared_ptr<const isolation::Plan> p,
@@ -54,6 +80,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   PoolOptions options;
   std::vector<std::unique_ptr<Invoker>> idle;  // The one used last is at the end.
   std::vector<std::unique_ptr<Invoker>> quarantined;
+  std::map<std::uint64_t, std::shared_ptr<Wait>> waits;  // By their calls.
   milliseconds kill_patience = kFirstKillPatience;
   std::size_t starting = 0;
   std::size_t starting_ahead = 0;  // Of these, those that nobody waits for.
@@ -65,23 +92,32 @@ struct Pool::State : std::enable_shared_from_this<State> {
   bool stopping = false;
   StartBackoff backoff;
   std::optional<SetupError> last_failure;
-  asio::steady_timer changed;  // Cancelled whenever somebody may have waited for it.
+  steady_clock::time_point spare_died{};  // The last that counted as a failed start.
+  asio::steady_timer changed;             // Cancelled whenever somebody may have waited for it.
   asio::steady_timer retry;
   asio::steady_timer retry_kill;
   asio::thread_pool threads;  // Last: its launches use what is above.
 
   asio::awaitable<Started> start(std::vector<std::string> environment, Deadline latest);
+  void watch(Invoker& invoker);
   void note(const Started& result);
   void note_failure();
+  void note_dead(const Invoker& spare);
   void works();
   void tell(PoolEvent::Kind kind, std::string text) const;
   void quarantine(std::unique_ptr<Invoker> stuck);
   void kill_again();
   void refill();
   static asio::awaitable<void> start_ahead(std::shared_ptr<State> state);
+  static asio::awaitable<void> start_for(std::shared_ptr<State> state, std::shared_ptr<Wait> wait,
+                                         std::vector<std::string> environment, Deadline latest);
+  asio::awaitable<std::variant<Taken, NoInvoker>> take_new(std::vector<std::string> environment,
+                                                           Deadline deadline, std::uint64_t call);
+  void add_spare(std::unique_ptr<Invoker> invoker);
+  void lose_spare(const Invoker* gone);
   void refill_at(steady_clock::time_point when);
   std::size_t spares_missing() const;
-  bool is_crowded() const;
+  void thin_out();
   bool wanted(const Invoker& invoker) const;
   void retire(std::unique_ptr<Invoker> invoker);
   static asio::awaitable<void> bury(std::shared_ptr<State> state, std::unique_ptr<Invoker> dead);
@@ -97,8 +133,7 @@ asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment
   const auto launch = [&]() -> asio::awaitable<void> {
     // It may have waited for its turn longer than its caller can.
     if (steady_clock::now() >= latest)
-      launched.emplace(SetupError{isolation::SetupStep::kStartTimeout, 0, 0,
-                                  "its turn to start did not come in time"});
+      launched.emplace(not_in_time());
     else
       launched.emplace(Invoker::launch(launcher, by_plan, environment, latest));
     co_return;
@@ -112,7 +147,15 @@ asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment
   const bool cut_short = !result && result.error().step == isolation::SetupStep::kStartTimeout &&
                          steady_clock::now() >= latest;
   if (!cut_short) note(result);
+  if (result) watch(**result);
   co_return result;
+}
+
+// So that a spare which ends is replaced before somebody needs it.
+void Pool::State::watch(Invoker& invoker) {
+  invoker.on_gone([weak = weak_from_this(), one = &invoker] {
+    if (const auto state = weak.lock()) state->lose_spare(one);
+  });
 }
 
 void Pool::State::tell(PoolEvent::Kind kind, std::string text) const {
@@ -148,6 +191,19 @@ void Pool::State::note_failure() {
            " s; it is tried again ever more seldom: " + last_failure->to_string());
 }
 
+// A spare that ends young is a start that failed, only later. Those that were there when one died
+// say no more than that one did: it may have been the host that ended them all.
+void Pool::State::note_dead(const Invoker& spare) {
+  const auto now = steady_clock::now();
+  if (spare.calls_served() > 0 || spare.age() >= StartBackoff::kInterval ||
+      now - spare.age() <= spare_died)
+    return;
+  spare_died = now;
+  last_failure = SetupError{isolation::SetupStep::kExec, 0, 0,
+                            plan->handler.path + " ended, or spoke, before its first call"};
+  note_failure();
+}
+
 std::size_t Pool::State::spares_missing() const {
   std::size_t wanted = options.ready;
   if (options.sandboxes_max != 0)
@@ -155,13 +211,20 @@ std::size_t Pool::State::spares_missing() const {
   return wanted - std::min(idle.size() + starting, wanted);
 }
 
-bool Pool::State::is_crowded() const {
-  return options.sandboxes_max != 0 && idle.size() + busy > options.sandboxes_max;
+// Of the spares beyond sandboxes_max those go that served longest ago, or nobody yet.
+void Pool::State::thin_out() {
+  while (options.sandboxes_max != 0 && !idle.empty() &&
+         idle.size() + busy > options.sandboxes_max) {
+    retire(std::move(idle.front()));
+    idle.erase(idle.begin());
+  }
 }
 
 // As many starts as are missing, a few at a time.
 void Pool::State::refill() {
-  if (stopping || options.protocol == HandlerProtocol::kExec || spares_missing() == 0) return;
+  if (stopping || options.protocol == HandlerProtocol::kExec || spares_missing() == 0 ||
+      quarantined.size() >= kQuarantinedMax)
+    return;
   if (steady_clock::now() < backoff.not_before()) return refill_at(backoff.not_before());
   const std::size_t at_a_time =
       kAheadOfThread * std::max<std::size_t>(1, options.launching_threads);
@@ -175,20 +238,49 @@ void Pool::State::refill() {
 asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
   auto result = co_await state->start({}, Deadline::max());
   --state->starting_ahead;
-  if (!result) {
-    state->refill_at(state->backoff.not_before());
-  } else if (state->stopping || (*result)->plan() != state->plan) {
-    state->retire(std::move(*result));
+  if (result) {
+    state->add_spare(std::move(*result));
     state->refill();
   } else {
-    state->idle.insert(state->idle.begin(), std::move(*result));
-    if (state->is_crowded()) {  // Calls could not wait for it and have sandboxes of their own.
-      state->retire(std::move(state->idle.front()));
-      state->idle.erase(state->idle.begin());
-    }
-    state->refill();
+    state->refill_at(state->backoff.not_before());
   }
   state->changed.cancel();
+}
+
+// A launch that has begun goes on when its call does not: it may serve the next one.
+asio::awaitable<void> Pool::State::start_for(std::shared_ptr<State> state,
+                                             std::shared_ptr<Wait> wait,
+                                             std::vector<std::string> environment,
+                                             Deadline latest) {
+  const bool anybodys = environment.empty();
+  auto result = co_await state->start(std::move(environment), latest);
+  if (!wait->given_up) {
+    wait->started.emplace(std::move(result));
+    wait->over.cancel();
+  } else if (result && anybodys) {
+    state->add_spare(std::move(*result));
+  } else if (result) {
+    state->retire(std::move(*result));
+  }
+  state->changed.cancel();
+}
+
+// Behind the others: it has warmed up for nobody yet.
+void Pool::State::add_spare(std::unique_ptr<Invoker> invoker) {
+  if (invoker->dirty()) note_dead(*invoker);  // Gone before it could be looked at.
+  if (!wanted(*invoker)) return retire(std::move(invoker));
+  idle.insert(idle.begin(), std::move(invoker));
+  thin_out();
+}
+
+void Pool::State::lose_spare(const Invoker* gone) {
+  const auto found = std::ranges::find(idle, gone, &std::unique_ptr<Invoker>::get);
+  if (found == idle.end()) return;  // In a call, which sees it too, or on its way out.
+  note_dead(**found);
+  retire(std::move(*found));
+  idle.erase(found);
+  refill();
+  changed.cancel();
 }
 
 void Pool::State::refill_at(steady_clock::time_point when) {
@@ -248,6 +340,7 @@ void Pool::State::kill_again() {
          "the sandbox of pid " + std::to_string(stuck->pid()) + " has ended after all");
     return true;
   });
+  refill();
   if (quarantined.empty() || stopping) return;
   retry_kill.expires_after(kill_patience);
   kill_patience = std::min(kill_patience * 2, kLongestKillPatience);
@@ -264,28 +357,15 @@ asio::awaitable<void> Pool::State::await_change(Deadline latest) {
 }
 
 std::unique_ptr<Invoker> Pool::State::pop_idle() {
-  bool failed = false;
-  std::unique_ptr<Invoker> found;
-  while (!found && !idle.empty()) {
+  while (!idle.empty()) {
     auto invoker = std::move(idle.back());
     idle.pop_back();
     const bool usable = invoker->usable();
-    if (usable && wanted(*invoker) && invoker->wake()) {
-      found = std::move(invoker);
-      break;
-    }
-    failed = failed ||
-             (!usable && invoker->calls_served() == 0 && invoker->age() < StartBackoff::kInterval);
+    if (usable && wanted(*invoker) && invoker->wake()) return invoker;
+    if (!usable) note_dead(*invoker);
     retire(std::move(invoker));
   }
-  // Spares that died young are a start that failed, only later; one, however many there were: they
-  // are found together, which says nothing of when they died.
-  if (failed) {
-    last_failure = SetupError{isolation::SetupStep::kExec, 0, 0,
-                              plan->handler.path + " ended, or spoke, before its first call"};
-    note_failure();
-  }
-  return found;
+  return nullptr;
 }
 
 Pool::Pool(asio::any_io_executor executor, isolation::Launcher& launcher,
@@ -293,9 +373,11 @@ Pool::Pool(asio::any_io_executor executor, isolation::Launcher& launcher,
     : state_(std::make_shared<State>(std::move(executor), launcher, std::move(plan),
                                      std::move(options))) {}
 
+// Killed before the first is waited for, so that they end side by side.
 Pool::~Pool() {
   stop();
   state_->threads.join();
+  for (const auto& spare : state_->idle) spare->kill(isolation::KillReason::kShutdown);
 }
 
 isolation::Result<void> Pool::warm_up(std::size_t count) {
@@ -308,6 +390,7 @@ isolation::Result<void> Pool::warm_up(std::size_t count) {
                            : Started(launched.error());
     state.note(one);
     if (!one) return one.error();
+    state.watch(**one);
     state.idle.push_back(std::move(*one));
   }
   state.refill();
@@ -315,7 +398,7 @@ isolation::Result<void> Pool::warm_up(std::size_t count) {
 }
 
 asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
-    std::vector<std::string> extra_environment, Deadline deadline) {
+    std::vector<std::string> extra_environment, Deadline deadline, std::uint64_t call) {
   const auto state = state_;
   if (state->stopping) co_return NoInvoker{Cause::kShutdown, {}};
   if (extra_environment.empty()) {
@@ -331,29 +414,59 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
   if (state->backoff.degraded() && steady_clock::now() < state->backoff.not_before() &&
       state->last_failure)
     co_return NoInvoker{Cause::kSetup, state->last_failure};
-  while (state->dying > kDyingMax && steady_clock::now() < deadline)
-    co_await state->await_change(deadline);
-  if (steady_clock::now() >= deadline) co_return NoInvoker{Cause::kDeadline, {}};
-  auto result = co_await state->start(std::move(extra_environment), deadline);
+  if (state->quarantined.size() >= kQuarantinedMax)
+    co_return NoInvoker{Cause::kSetup, too_many_stuck()};
+  // Not returned as it is: g++ 12 copies such a temporary bit by bit.
+  auto taken = co_await state->take_new(std::move(extra_environment), deadline, call);
+  co_return taken;
+}
+
+asio::awaitable<std::variant<Taken, NoInvoker>> Pool::State::take_new(
+    std::vector<std::string> environment, Deadline deadline, std::uint64_t call) {
+  const auto self = shared_from_this();
+  const auto wait = std::make_shared<Wait>(executor, deadline);
+  const auto waits_on = [&] {
+    return !wait->started && !wait->given_up && steady_clock::now() < deadline;
+  };
+  waits.emplace(call, wait);
+  while (dying > kDyingMax && waits_on()) co_await await_change(deadline);
+  const bool begun = waits_on();
+  if (begun)
+    asio::co_spawn(executor, start_for(self, wait, std::move(environment), deadline),
+                   asio::detached);
+  while (waits_on()) co_await wait->over.async_wait(asio::as_tuple(asio::use_awaitable));
+  waits.erase(call);
+  if (!wait->started) {
+    const bool late = !std::exchange(wait->given_up, true);
+    if (stopping) co_return NoInvoker{Cause::kShutdown, {}};
+    if (!late) co_return NoInvoker{Cause::kCancelled, {}};
+    if (!begun) co_return NoInvoker{Cause::kDeadline, {}};
+    co_return NoInvoker{Cause::kSetup, not_in_time()};
+  }
+  Started& result = *wait->started;
   if (!result) co_return NoInvoker{Cause::kSetup, result.error()};
-  if (state->stopping) {
-    state->retire(std::move(*result));
+  if (stopping) {
+    retire(std::move(*result));
     co_return NoInvoker{Cause::kShutdown, {}};
   }
-  ++state->busy;
-  state->refill();
+  ++busy;
+  refill();
   co_return Taken{std::move(*result), true};
+}
+
+void Pool::cancel(std::uint64_t call) {
+  const auto found = state_->waits.find(call);
+  if (found == state_->waits.end()) return;
+  found->second->given_up = true;
+  found->second->over.cancel();
+  state_->changed.cancel();
 }
 
 void Pool::keep(std::size_t ready, std::size_t sandboxes_max) {
   State& state = *state_;
   state.options.ready = ready;
   state.options.sandboxes_max = sandboxes_max;
-  // Of the spares those go that served longest ago, or nobody yet.
-  while (!state.idle.empty() && state.is_crowded()) {
-    state.retire(std::move(state.idle.front()));
-    state.idle.erase(state.idle.begin());
-  }
+  state.thin_out();
   state.refill();
 }
 
@@ -364,10 +477,7 @@ void Pool::give_back(std::unique_ptr<Invoker> invoker, bool answered) {
   if (state_->wanted(*invoker)) {
     invoker->rest();
     state_->idle.push_back(std::move(invoker));
-    if (state_->is_crowded()) {  // One less is wanted since it was taken.
-      state_->retire(std::move(state_->idle.front()));
-      state_->idle.erase(state_->idle.begin());
-    }
+    state_->thin_out();
   } else {
     state_->retire(std::move(invoker));
   }
@@ -391,6 +501,11 @@ void Pool::stop() {
   state_->stopping = true;
   state_->retry.cancel();
   state_->retry_kill.cancel();
+  for (const auto& [call, wait] : state_->waits) {
+    wait->given_up = true;
+    wait->over.cancel();
+  }
+  state_->changed.cancel();
 }
 
 asio::awaitable<void> Pool::shut_down() {

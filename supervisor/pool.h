@@ -69,7 +69,7 @@ struct PoolStatus {
 
 // Why there is no sandbox.
 struct NoInvoker {
-  Cause cause{};  // kSetup, kDeadline or kShutdown.
+  Cause cause{};  // kSetup, kDeadline, kCancelled or kShutdown.
   std::optional<isolation::SetupError> setup;
 };
 struct Taken {
@@ -91,9 +91,12 @@ class Pool {
   [[nodiscard]] isolation::Result<void> warm_up(std::size_t count);
 
   // A usable invoker: the one used last, so that its memory is warm, or a new one. With an
-  // environment of the call's own it is always a new one.
+  // environment of the call's own it is always a new one. Ends at the deadline, or when `call` is
+  // cancelled, whatever is still starting: that becomes a spare.
   [[nodiscard]] boost::asio::awaitable<std::variant<Taken, NoInvoker>> take(
-      std::vector<std::string> extra_environment, Deadline deadline);
+      std::vector<std::string> extra_environment, Deadline deadline, std::uint64_t call);
+  // Its take() ends with kCancelled, if it waits.
+  void cancel(std::uint64_t call);
   // `answered`: the handler works, whatever it said. Precondition: no call in flight.
   void give_back(std::unique_ptr<Invoker> invoker, bool answered);
 
@@ -104,7 +107,7 @@ class Pool {
   void use_plan(std::shared_ptr<const isolation::Plan> plan);
   [[nodiscard]] const std::shared_ptr<const isolation::Plan>& plan() const noexcept;
 
-  // Nothing is started any more.
+  // Nothing is started any more, and nobody waits for a start.
   void stop();
   // Kills what is idle, waits for what is dying, at most the policy's kill timeout. Precondition:
   // everything that was taken was given back.
@@ -113,6 +116,7 @@ class Pool {
   [[nodiscard]] PoolStatus status() const;
 
  private:
+  struct Wait;
   struct State;
   std::shared_ptr<State> state_;  // Shared with starts and burials, which may outlive us.
 };

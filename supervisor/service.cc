@@ -108,7 +108,7 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
   }
   for (;;) {
     auto wanted = environment;
-    auto taken = co_await pool.take(std::move(wanted), deadline);
+    auto taken = co_await pool.take(std::move(wanted), deadline, of_call);
     if (auto* none = std::get_if<NoInvoker>(&taken))
       co_return refuse(of_call, none->cause, std::move(none->setup));
     auto [invoker, fresh] = std::move(std::get<Taken>(taken));
@@ -146,6 +146,7 @@ void Service::State::cancel(std::uint64_t call) {
   if (found == flights.end()) return;
   found->second.cancelled = true;
   admission.cancel(call);
+  pool.cancel(call);
   if (found->second.invoker != nullptr) found->second.invoker->cancel();
 }
 

@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <fstream>
 #include <set>
 
 #include "supervisor/service.h"
@@ -81,14 +82,28 @@ class PoolTest : public test::SandboxTest {
     return outcomes;
   }
 
+  // A file of the cgroup that a process of ours is in.
+  static std::string group_file(pid_t pid, const char* name) {
+    const auto text = [](const std::string& path) {
+      std::ifstream file(path);
+      return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    return isolation::find_cgroup_dir(text("/proc/self/mountinfo"),
+                                      text("/proc/" + std::to_string(pid) + "/cgroup")) +
+           "/" + name;
+  }
+
   asio::io_context& context() { return *own_context_; }
 
   Plan handler(const std::string& name, std::vector<std::string> verb) const {
+    return std::make_shared<const isolation::Plan>(plan_of(name, std::move(verb)));
+  }
+  isolation::Plan plan_of(const std::string& name, std::vector<std::string> verb) const {
     const char* told = ::secure_getenv("FNRUN_TEST_BIN");
     std::vector<std::string> argv{
         (told != nullptr ? std::string(told) + "/handlers/" : FNRUN_HANDLERS "/") + name};
     argv.insert(argv.end(), verb.begin(), verb.end());
-    return std::make_shared<const isolation::Plan>(plan(argv, strict));
+    return plan(argv, strict);
   }
 
  private:

@@ -157,20 +157,6 @@ TEST_F(OfReuse, ACancellationThatComesTooLateEndsNobodyElsesCall) {
   EXPECT_TRUE(came_too_late) << "no turn of the loop was the one";
 }
 
-// The file of the sandbox's own group that `pid` is in, as the host has it.
-std::string group_file(const isolation::Host& host, pid_t pid, const char* name) {
-  std::ifstream membership("/proc/" + std::to_string(pid) + "/cgroup");
-  for (std::string line; std::getline(membership, line);) {
-    if (!line.starts_with("0::")) continue;
-    // The supervisor's corner and the group in it: other supervisors have groups of the same name.
-    const std::string group = line.substr(line.rfind('/', line.rfind('/') - 1));
-    for (const auto& at : std::filesystem::recursive_directory_iterator(
-             host.cgroup.dir, std::filesystem::directory_options::skip_permission_denied))
-      if (at.is_directory() && at.path().string().ends_with(group)) return at.path() / name;
-  }
-  return "";
-}
-
 TEST_F(OfReuse, AFrozenSandboxServesTheNextCall) {
   strict.reuse = {.mode = Reuse::Mode::kAlways, .freeze_idle = true};
   const Plan plan = keeper();
@@ -190,7 +176,7 @@ TEST_F(OfReuse, AFrozenSandboxServesTheNextCall) {
           EXPECT_EQ(invocation.report.outcome, Outcome::kOk) << to_json(invocation.report);
           pids.insert(invocation.report.sandbox.pid);
           std::string state;
-          std::ifstream(group_file(host, *pids.begin(), "cgroup.freeze")) >> state;
+          std::ifstream(group_file(*pids.begin(), "cgroup.freeze")) >> state;
           EXPECT_EQ(state, "1") << "between two calls";
         }
         co_await service.shut_down();
