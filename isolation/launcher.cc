@@ -40,12 +40,22 @@ constexpr std::uint64_t kNamespaces =
 std::uint64_t namespaces([[maybe_unused]] const Plan& plan) {
   std::uint64_t flags = kNamespaces;
 #ifdef FNRUN_TEST_SWITCHES
-  if ((plan.switched_off & child::kSwitchNetworkNamespace) != 0)
-    flags &= ~std::uint64_t{CLONE_NEWNET};
-  if ((plan.switched_off & child::kSwitchIpcNamespace) != 0) flags &= ~std::uint64_t{CLONE_NEWIPC};
-  if ((plan.switched_off & child::kSwitchUtsNamespace) != 0) flags &= ~std::uint64_t{CLONE_NEWUTS};
+  constexpr std::pair<child::TestSwitch, std::uint64_t> kFlags[] = {
+      {child::kSwitchUserNamespace, CLONE_NEWUSER}, {child::kSwitchPidNamespace, CLONE_NEWPID},
+      {child::kSwitchMountNamespace, CLONE_NEWNS},  {child::kSwitchNetworkNamespace, CLONE_NEWNET},
+      {child::kSwitchIpcNamespace, CLONE_NEWIPC},   {child::kSwitchUtsNamespace, CLONE_NEWUTS}};
+  for (const auto& [layer, flag] : kFlags)
+    if ((plan.switched_off & layer) != 0) flags &= ~flag;
 #endif
   return flags;
+}
+
+// Never 0 but in a test that shows what that would mean.
+std::uint32_t host_id(std::uint32_t id, [[maybe_unused]] const Plan& plan) {
+#ifdef FNRUN_TEST_SWITCHES
+  if ((plan.switched_off & child::kSwitchUidMap) != 0) return 0;
+#endif
+  return id;
 }
 
 SetupError error_at(SetupStep step, std::string subject, int os_errno = errno) {
@@ -86,6 +96,7 @@ Result<void> write_proc(int proc_dir, const char* file, const std::string& text)
 // host owns /proc/sys, whatever capabilities it lacks.
 Result<void> write_id_maps(pid_t pid, int pidfd, const Plan& plan, std::uint32_t host_uid,
                            std::uint32_t host_gid) {
+  if ((namespaces(plan) & CLONE_NEWUSER) == 0) return {};
   const std::string path = "/proc/" + std::to_string(pid);
   const UniqueFd proc(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   // An embedding program may ignore SIGCHLD or reap our child: then the pid can be another's by
@@ -95,7 +106,9 @@ Result<void> write_id_maps(pid_t pid, int pidfd, const Plan& plan, std::uint32_t
   const auto line = [](std::uint32_t inside, std::uint32_t outside) {
     return std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
   };
-  if (auto r = write_proc(proc.get(), "uid_map", line(plan.policy.identity.uid, host_uid)); !r)
+  if (auto r = write_proc(proc.get(), "uid_map",
+                          line(plan.policy.identity.uid, host_id(host_uid, plan)));
+      !r)
     return r;
   // CVE-2014-8989: without privilege a gid map is only allowed once groups cannot be dropped.
   if (!plan.host.privileged) {
@@ -290,6 +303,9 @@ Result<Sandbox> Launcher::launch(const Plan& plan, Stdio stdio,
   // whose destructor undoes whatever was reached and waits for the child to be gone.
   alignas(16) std::array<std::byte, child::kEnterStackSize> stack;
   child::EnterPlan enter{.init_image_fd = shared_->init_image.get(), .role = child::Role::kSandbox};
+#ifdef FNRUN_TEST_SWITCHES
+  enter.switched_off = plan.switched_off;
+#endif
   shared_->stragglers->reap_ended();
   Sandbox sandbox;
   sandbox.stragglers_ = shared_->stragglers;

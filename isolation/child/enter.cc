@@ -48,7 +48,8 @@ long place_fd(int from, int to) noexcept {
 
 [[noreturn]] void enter(const EnterPlan& plan) noexcept {
   if (plan.role == Role::kSandbox) {
-    if (const long r = keep_setup_capabilities(); r < 0)
+    // Root keeps what it has: only in a namespace of our own is that everything.
+    if (const long r = keep_setup_capabilities(); r < 0 && is_on(plan, kSwitchUserNamespace))
       fail_enter(plan, SetupStep::kEnterCapabilities, r);
   }
   if (const long r = place_fd(plan.control_fd, kControlFd); r < 0)

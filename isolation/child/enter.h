@@ -20,6 +20,9 @@ struct EnterPlan {
   int init_image_fd = -1;  // What to execute.
   Role role = Role::kSandbox;
   const char* argument = nullptr;  // argv[1]: the name of the janitor's directory.
+#ifdef FNRUN_TEST_SWITCHES
+  std::uint32_t switched_off = 0;  // As LaunchPlan's.
+#endif
 };
 
 struct CloneResult {

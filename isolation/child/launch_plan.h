@@ -114,8 +114,14 @@ enum TestSwitch : std::uint32_t {
   kSwitchUtsNamespace = 1U << 11,
   kSwitchCgroupNamespace = 1U << 12,
   kSwitchTimeNamespace = 1U << 13,
+  kSwitchUserNamespace = 1U << 14,
+  kSwitchPidNamespace = 1U << 15,
+  kSwitchMountNamespace = 1U << 16,
+  kSwitchPivotRoot = 1U << 17,
+  kSwitchUidMap = 1U << 18,  // The slot's uid is the host's root.
 };
-constexpr bool is_on([[maybe_unused]] const LaunchPlan& plan,
+template <class Plan>
+constexpr bool is_on([[maybe_unused]] const Plan& plan,
                      [[maybe_unused]] TestSwitch layer) noexcept {
 #ifdef FNRUN_TEST_SWITCHES
   return (plan.switched_off & layer) == 0;

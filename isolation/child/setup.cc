@@ -112,6 +112,8 @@ void mount_new_root(const Received& received) noexcept {
 // namespace that maps no uid 0 the change keeps the capabilities.
 void become_slot_user(const Received& received) noexcept {
   const LaunchPlan& plan = *received.plan;
+  if (!is_on(plan, kSwitchUserNamespace))
+    raw_syscall(__NR_prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
   if (plan.drop_groups) check(raw_syscall(__NR_setgroups, 0, 0), SetupStep::kCredentials, 0);
   check(raw_syscall(__NR_setresgid, plan.gid, plan.gid, plan.gid), SetupStep::kCredentials, 1);
   check(raw_syscall(__NR_setresuid, plan.uid, plan.uid, plan.uid), SetupStep::kCredentials, 2);
@@ -147,7 +149,7 @@ void enter_own_namespaces(const Received& received) noexcept {
   // own memory: the kernel gives the score to everybody who shares it.
   check(write_file("/proc/self/oom_score_adj", received.text(plan.oom_score_adj)),
         SetupStep::kOomScore);
-  limit_own_namespace();
+  if (is_on(plan, kSwitchUserNamespace)) limit_own_namespace();  // Else it would be the host's.
 }
 
 void build_root(const Received& received) noexcept {
@@ -167,8 +169,10 @@ void build_root(const Received& received) noexcept {
 
   // pivot_root(".", ".") stacks the old root over the new one; detaching it leaves no path, no
   // mount and no descriptor to the host (chroot would leave all three).
-  check(raw_syscall(__NR_pivot_root, as_arg("."), as_arg(".")), SetupStep::kPivotRoot);
-  check(raw_syscall(__NR_umount2, as_arg("."), kUmountDetach), SetupStep::kDetachOldRoot);
+  if (is_on(plan, kSwitchPivotRoot)) {
+    check(raw_syscall(__NR_pivot_root, as_arg("."), as_arg(".")), SetupStep::kPivotRoot);
+    check(raw_syscall(__NR_umount2, as_arg("."), kUmountDetach), SetupStep::kDetachOldRoot);
+  }
   check(raw_syscall(__NR_chdir, as_arg("/")), SetupStep::kDetachOldRoot, 1);
   MountAttr read_only{
       .attr_set = MOUNT_ATTR_RDONLY, .attr_clr = 0, .propagation = 0, .userns_fd = 0};

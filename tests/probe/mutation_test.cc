@@ -59,7 +59,7 @@ std::map<std::string, std::vector<std::string>> golden() {
   return all;
 }
 
-class ProbeUnder : public SandboxTest, public testing::WithParamInterface<Mutation> {
+class OfMutants : public SandboxTest {
  protected:
   void SetUp() override {
     // Ours, which a sandbox without one of its own would have.
@@ -83,6 +83,8 @@ class ProbeUnder : public SandboxTest, public testing::WithParamInterface<Mutati
     return ids;
   }
 };
+
+class ProbeUnder : public OfMutants, public testing::WithParamInterface<Mutation> {};
 
 TEST_P(ProbeUnder, TurnsItsProbesRedAndOnlyThem) {
   if (!host.privileged) GTEST_SKIP() << "needs root: unprivileged, other layers are in force";
@@ -119,6 +121,10 @@ const Mutation kMutations[] = {
     {"ipc_namespace", kSwitchIpcNamespace, kFilters},
     {"uts_namespace", kSwitchUtsNamespace},
     {"cgroup_namespace", kSwitchCgroupNamespace},
+    {"user_namespace", kSwitchUserNamespace},
+    {"pid_namespace", kSwitchPidNamespace, kFilters | kSwitchUserNamespace},
+    {"pivot_root", kSwitchPivotRoot, kSwitchLandlock},
+    {"uid_map", kSwitchUidMap},
     {"time_namespace", kSwitchTimeNamespace},
     {"proc_subset", 0, 0, at("proc", [](RootEntry& entry) { entry.source = ""; })},
     {"noexec_tmp", 0, kSwitchLandlock,
@@ -127,6 +133,16 @@ const Mutation kMutations[] = {
     {"nosuid_mounts", 0, 0,
      at("usr", [](RootEntry& entry) { entry.attributes &= ~std::uint64_t{MOUNT_ATTR_NOSUID}; })},
 };
+// Nothing to notice: whoever is in a user namespace of its own may not touch a mount namespace that
+// is not, so there is no sandbox without one.
+TEST_F(OfMutants, WithoutAMountNamespaceNothingStarts) {
+  isolation::Plan mutant = plan({FNRUN_PROBE});
+  mutant.switched_off = kSwitchMountNamespace;
+  const isolation::SetupError error = failure(mutant);
+  EXPECT_EQ(error.step, isolation::SetupStep::kMountPropagation) << error.to_string();
+  EXPECT_EQ(error.os_errno, EPERM) << error.to_string();
+}
+
 INSTANTIATE_TEST_SUITE_P(Without, ProbeUnder, testing::ValuesIn(kMutations),
                          [](const auto& test) { return std::string(test.param.name); });
 

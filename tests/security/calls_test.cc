@@ -24,7 +24,7 @@ concept Switchable = requires(T value) {
   value.switched_off;
 };
 static_assert(!Switchable<isolation::Plan> && !Switchable<child::LaunchPlan>);
-static_assert(child::is_on({}, child::kSwitchSeccomp));
+static_assert(child::is_on(child::LaunchPlan{}, child::kSwitchSeccomp));
 
 using policies::SyscallAction;
 using testing::AnyOf;
