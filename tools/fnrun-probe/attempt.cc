@@ -102,13 +102,7 @@ Saw seen(const char* path) {
 }
 
 Saw any_seen(std::initializer_list<const char*> paths) {
-  Saw best = invisible();
-  for (const char* path : paths) {
-    const Saw one = seen(path);
-    if (one.word == Word::kOpen) return one;
-    if (one.word == Word::kBlocked) best = one;
-  }
-  return best;
+  return first_open(seen, paths);
 }
 
 Saw opened(const char* path, long flags) {
@@ -119,13 +113,7 @@ Saw opened(const char* path, long flags) {
 }
 
 Saw any_opened(std::initializer_list<const char*> paths, long flags) {
-  Saw best = invisible();
-  for (const char* path : paths) {
-    const Saw one = opened(path, flags);
-    if (one.word == Word::kOpen) return one;
-    if (one.word == Word::kBlocked) best = one;
-  }
-  return best;
+  return first_open([flags](const char* path) { return opened(path, flags); }, paths);
 }
 
 long open_file(const char* path, long flags, long mode) {

@@ -37,6 +37,17 @@ inline constexpr long kBadAddress = 8;
 
 // Whether a path is there, without opening it (devices do things when they are opened).
 [[nodiscard]] Saw seen(const char* path);
+// The first of these whose attempt is open; else the last that was refused.
+template <class Attempt>
+[[nodiscard]] Saw first_open(Attempt attempt, std::initializer_list<const char*> paths) {
+  Saw best = invisible();
+  for (const char* path : paths) {
+    const Saw one = attempt(path);
+    if (one.word == Word::kOpen) return one;
+    if (one.word == Word::kBlocked) best = one;
+  }
+  return best;
+}
 // The first of these that is there.
 [[nodiscard]] Saw any_seen(std::initializer_list<const char*> paths);
 [[nodiscard]] Saw opened(const char* path, long flags);

@@ -27,13 +27,7 @@ Saw creates_in(const char* folder) {
   return open(folder);
 }
 Saw creates_in_any(std::initializer_list<const char*> folders) {
-  Saw best = invisible();
-  for (const char* folder : folders) {
-    const Saw one = creates_in(folder);
-    if (one.word == Word::kOpen) return one;
-    if (one.word == Word::kBlocked) best = one;
-  }
-  return best;
+  return first_open(creates_in, folders);
 }
 
 Saw maps_code_from_tmp() {
