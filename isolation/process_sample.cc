@@ -51,13 +51,18 @@ struct Memory {
   std::uint64_t page_tables = 0;
 };
 
+bool is_set(const std::atomic<bool>* flag) {
+  return flag != nullptr && *flag;
+}
+
 // Nothing if it cannot be told, or not in time.
-std::optional<std::uint64_t> exact_bytes(const std::vector<Memory>& memories) {
+std::optional<std::uint64_t> exact_bytes(const std::vector<Memory>& memories,
+                                         const std::atomic<bool>* given_up) {
   constexpr std::chrono::milliseconds kPatience{100};
   const auto limit = std::chrono::steady_clock::now() + kPatience;
   std::uint64_t exact = 0;
   for (const Memory& memory : memories) {
-    if (std::chrono::steady_clock::now() > limit) return std::nullopt;
+    if (is_set(given_up) || std::chrono::steady_clock::now() > limit) return std::nullopt;
     const auto bytes = proportional_bytes(memory.task);
     if (!bytes && holds_memory(read_kernel_text("/proc/" + memory.task + "/status")))
       return std::nullopt;                            // We may not look.
@@ -91,7 +96,8 @@ bool can_sample_processes() {
   return can_see_children();
 }
 
-std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_above) {
+std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_above,
+                                              const std::atomic<bool>* given_up) {
   const long ticks = ::sysconf(_SC_CLK_TCK);
   const std::string root_stat = read_kernel_text(proc_file(root, "stat"));
   if (root_stat.empty()) return std::nullopt;
@@ -99,6 +105,7 @@ std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_ab
   sample.cpu = stat_cpu(root_stat, ticks);
   std::vector<Memory> memories;
   for (const Process& process : descendants(root)) {
+    if (is_set(given_up)) return std::nullopt;
     std::string status;
     const std::string task = living_task(process.pid, status);
     sample.threads += status_number(status, "Threads");
@@ -109,7 +116,7 @@ std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_ab
       sample.resident_bytes += status_bytes(status, key);
   }
   if (sample.resident_bytes > exact_above && memories.size() > 1)
-    sample.resident_bytes = exact_bytes(memories).value_or(sample.resident_bytes);
+    sample.resident_bytes = exact_bytes(memories, given_up).value_or(sample.resident_bytes);
   return sample;
 }
 

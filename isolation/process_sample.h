@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -29,8 +30,11 @@ struct ProcessSample {
 // Nothing if the root is gone or cannot be seen. A page that forks share counts once for each of
 // them, as long as that sums up to `exact_above` at most; beyond it the costlier way is taken,
 // which counts it once. That way may take a tenth of a second; where it is not done by then, the
-// greater sum stands.
-[[nodiscard]] std::optional<ProcessSample> sample_processes(pid_t root, std::uint64_t exact_above);
+// greater sum stands. Nobody who has others to serve looks on their own thread: thousands of
+// processes, or one large one, take longer still. `given_up`, set by any thread: to end soon,
+// with no answer to rely on.
+[[nodiscard]] std::optional<ProcessSample> sample_processes(
+    pid_t root, std::uint64_t exact_above, const std::atomic<bool>* given_up = nullptr);
 
 // The kernel's text; total. "RssAnon:\t     128 kB" of /proc/PID/status, by key, in bytes.
 [[nodiscard]] std::uint64_t status_bytes(std::string_view status, std::string_view key);

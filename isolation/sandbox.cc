@@ -128,12 +128,6 @@ void Sandbox::leave_to_other_waiter() noexcept {
   control_.reset();
 }
 
-std::optional<ProcessSample> Sandbox::sample(std::uint64_t exact_above) const {
-  // Ended, but not waited for: the pid is still nobody else's.
-  if (!pidfd_ || reaped_) return std::nullopt;
-  return sample_processes(pid_, exact_above);
-}
-
 Leftovers Sandbox::leftovers(const Plan& plan) const {
   return {pid_, pidfd_.get(), cgroup_ ? cgroup_.dir_fd() : -1, plan};
 }

@@ -17,7 +17,6 @@
 #include "isolation/cgroup/cgroup.h"
 #include "isolation/forbidden_call.h"
 #include "isolation/leftovers.h"
-#include "isolation/process_sample.h"
 #include "isolation/setup_error.h"
 #include "isolation/uid_leases.h"
 #include "isolation/unique_fd.h"
@@ -79,7 +78,8 @@ class [[nodiscard]] Sandbox {
   // before pidfd(). Readable says nothing: the init may have sent what reap() will read. Borrowed.
   [[nodiscard]] int ended_fd() const noexcept { return control_.get(); }
   [[nodiscard]] bool handler_ended() const noexcept;
-  // Of the init, in the supervisor's PID namespace. For messages; signal by kill() only.
+  // Of the init, in the supervisor's PID namespace; nobody else's until it is reaped. To look at by
+  // process_sample.h, and for messages; signal by kill() only.
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] KillReason killed_for() const noexcept { return killed_for_; }
   // The uid it has on the host; nothing without privilege, where it is the supervisor's own.
@@ -95,8 +95,6 @@ class [[nodiscard]] Sandbox {
   [[nodiscard]] std::optional<CpuTime> cpu_time() { return cgroup_.cpu_time(); }
   // Starts the memory peak of use() anew, where the kernel can (6.12).
   void reset_peak() noexcept { cgroup_.reset_peak(); }
-  // What it holds at this instant, by /proc; see process_sample.h.
-  [[nodiscard]] std::optional<ProcessSample> sample(std::uint64_t exact_above) const;
 
   // To look at what calls leave behind; `plan` is the one it was launched by. It must not outlive
   // us, nor be used once we are reaped.

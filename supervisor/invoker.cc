@@ -301,9 +301,9 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::serve(asio::any_io_executor
     state = std::make_shared<State>(executor, std::move(launched.plan), protocol,
                                     std::move(launched.sandbox), std::move(*channel),
                                     std::move(*stderr_channel), std::move(log));
-  } catch (const boost::system::system_error& failure) {  // No descriptor, no memory in epoll.
+  } catch (const boost::system::system_error& failure) {  // No descriptor, no thread.
     return SetupError{SetupStep::kControlSocket, 0, failure.code().value(),
-                      "watching for the handler's end"};
+                      "watching over the handler"};
   }
   state->stderr_fd = std::move(stderr_fd);
   asio::co_spawn(executor, State::read_stderr(state), asio::detached);
@@ -376,7 +376,7 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
     if (state->cancelled) {
       done.cause = Cause::kCancelled;
     } else if (ended) {
-      co_await finish();
+      co_await end();
     } else if (steady_clock::now() >= deadline) {
       done.cause = Cause::kDeadline;
     }
@@ -389,7 +389,7 @@ asio::awaitable<void> Invoker::settle(Exchanged& done, Deadline deadline) {
       done.cause = Cause::kHandlerEnded;
   }
   // Where no controller counts, what stands at the deadline is what there is to know.
-  if (done.cause == Cause::kDeadline) state->watch->look_at_end();
+  if (done.cause == Cause::kDeadline) co_await state->watch->look_at_end();
   // What it was killed for is the cause; the end of its streams only follows from that. An answer
   // that was whole by then stays one.
   if (state->over_limit && done.cause != Cause::kAnswered) done.cause = *state->over_limit;
@@ -517,6 +517,13 @@ void Invoker::kill(KillReason reason) noexcept {
 }
 
 asio::awaitable<void> Invoker::finish() {
+  const auto state = state_;
+  const auto limit = steady_clock::now() + state->plan->policy.limits.kill_timeout;
+  co_await end();
+  co_await state->watch->looked_away(limit);
+}
+
+asio::awaitable<void> Invoker::end() {
   const auto state = state_;
   if (std::exchange(state->finished, true)) co_return;
   state->dead = true;

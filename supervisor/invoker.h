@@ -75,9 +75,9 @@ class Invoker {
   [[nodiscard]] bool wake();
 
   void kill(isolation::KillReason reason) noexcept;
-  // Kills if need be, and waits until everything inside is gone and all of stderr is logged; at
-  // most the policy's kill timeout. Afterwards exit() tells the end. Call once, with no call in
-  // flight.
+  // Kills if need be, and waits until everything inside is gone, all of stderr is logged and nobody
+  // looks at it any more; at most the policy's kill timeout. Afterwards exit() tells the end. Call
+  // once, with no call in flight.
   [[nodiscard]] boost::asio::awaitable<void> finish();
   // For one that did not end in that time: kills again, and looks whether it has ended by now.
   // Never waits.
@@ -90,6 +90,8 @@ class Invoker {
 
  private:
   struct State;
+  // As finish(), for a caller who waits: whether a thread of ours still looks is not theirs.
+  boost::asio::awaitable<void> end();
   boost::asio::awaitable<void> settle(Exchanged& done, Deadline deadline);
   explicit Invoker(std::shared_ptr<State> state);
   std::shared_ptr<State>

@@ -1,11 +1,17 @@
 #include "supervisor/resource_watch.h"
 
 #include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
 namespace fnrun::supervisor {
 namespace {
 
+namespace asio = boost::asio;
+using std::chrono::duration_cast;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -17,41 +23,78 @@ constexpr microseconds kLatestInCall = milliseconds(50);
 constexpr microseconds kLatestIdle = milliseconds(500);
 constexpr microseconds kSoonestCpu = milliseconds(1);
 constexpr microseconds kBeforeDeadline = milliseconds(2);
+constexpr microseconds kPatienceAtEnd = milliseconds(2);
 constexpr int kRestPerLook = 9;
 constexpr microseconds kLongestRest = milliseconds(500);
 
+// The threads that look, for all watches of this process. Not Asio's system_executor: what a
+// program does there could keep limits from being held. Two, so that a handler whose memory map is
+// locked for long does not keep us from looking at the next one.
+asio::thread_pool& lookers() {
+  static asio::thread_pool all(2);
+  return all;
+}
+
 }  // namespace
 
-ResourceWatch::ResourceWatch(boost::asio::any_io_executor executor, isolation::Sandbox& sandbox,
-                             const isolation::Plan& plan, std::function<void(Cause)> on_exceeded)
+// One, and what it saw.
+struct ResourceWatch::Look {
+  What what{};
+  std::uint64_t call = 0;  // In which it began.
+  std::optional<microseconds> cpu_by_cgroup;
+  TimePoint asked;
+  microseconds took{};  // Looking alone.
+  std::optional<isolation::ProcessSample> seen;
+};
+
+ResourceWatch::ResourceWatch(asio::any_io_executor executor, isolation::Sandbox& sandbox,
+                             const isolation::Plan& plan, std::function<void(Cause)> on_exceeded,
+                             Sampler sampler)
     : sandbox_(sandbox),
       plan_(plan),
       on_exceeded_(std::move(on_exceeded)),
-      timer_(std::move(executor)),
+      sampler_(std::move(sampler)),
+      way_back_(std::make_shared<WayBack>(executor)),
+      given_up_(std::make_shared<std::atomic<bool>>(false)),
+      timer_(executor),
+      look_ended_(executor),
       samples_(plan.sample_memory || plan.sample_processes ||
                (plan.use_cgroup && !plan.host.cgroup.has_peaks)),
-      times_cpu_(plan.policy.limits.cpu_time_max.count() != 0) {}
-
-void ResourceWatch::start() {
-  arm();
+      times_cpu_(plan.policy.limits.cpu_time_max.count() != 0),
+      cgroup_tells_(plan.use_cgroup) {
+  if (samples()) lookers();  // Now, where somebody hears that it cannot be.
 }
 
-std::optional<microseconds> ResourceWatch::cpu_used() {
-  if (const auto used = sandbox_.cpu_time()) return used->total();
-  if (const auto sample = sandbox_.sample(UINT64_MAX)) return sample->cpu;
-  return std::nullopt;
+ResourceWatch::~ResourceWatch() {
+  stop();
+  way_back_->close();
+}
+
+void ResourceWatch::start() {
+  const auto now = steady_clock::now();
+  if (times_cpu_ && cgroup_tells_) cpu_due_ = now + until_cpu_is_used_up();
+  sample_due_ = next_sample(now);
+  arm();
 }
 
 // What was seen between calls may be rougher than a call's own peak is to be.
 void ResourceWatch::begin_call(const std::optional<isolation::CpuTime>& used, TimePoint deadline) {
+  const auto now = steady_clock::now();
   in_call_ = true;
+  ++call_;
   deadline_ = deadline;
   resident_peak_.reset();
   threads_peak_.reset();
   sampled_at_.reset();
   resident_now_ = 0;
-  if (times_cpu_)
-    cpu_now_ = cpu_before_ = used ? used->total() : cpu_used().value_or(microseconds{});
+  if (times_cpu_) {
+    cpu_before_.reset();
+    if (const auto known = used ? used : sandbox_.cpu_time())
+      take_cpu(known->total(), now);
+    else
+      begin_look(What::kCpuTime, std::nullopt);
+  }
+  sample_due_ = std::min(sample_due_, next_sample(now));
   arm();
 }
 
@@ -59,49 +102,60 @@ void ResourceWatch::begin_call(const std::optional<isolation::CpuTime>& used, Ti
 void ResourceWatch::end_call(const std::optional<isolation::CpuTime>& used) {
   in_call_ = false;
   if (!times_cpu_ || over_) return;
-  if (used) cpu_now_ = used->total();
-  cpu_before_ = cpu_now_;
+  if (used) {
+    cpu_before_.reset();
+    take_cpu(used->total(), steady_clock::now());
+  } else if (cpu_before_) {
+    cpu_before_ = cpu_now_;
+  }
   arm();
 }
 
 void ResourceWatch::stop() {
   over_ = true;
+  *given_up_ = true;
   timer_.cancel();
+}
+
+asio::awaitable<void> ResourceWatch::looked_away(TimePoint limit) {
+  while (looking_ && steady_clock::now() < limit) {
+    look_ended_.expires_at(limit);
+    co_await look_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
 }
 
 microseconds ResourceWatch::before_deadline() const {
   return std::max(kBeforeDeadline, 2 * last_look_took_);
 }
 
-microseconds ResourceWatch::until_next_look(TimePoint now) const {
+microseconds ResourceWatch::until_cpu_is_used_up() const {
+  const auto used = cpu_before_ ? cpu_now_ - *cpu_before_ : microseconds{};
+  const auto left = microseconds(plan_.policy.limits.cpu_time_max) - used;
+  return std::max(kSoonestCpu, left / plan_.host.cgroup.cpus);
+}
+
+ResourceWatch::TimePoint ResourceWatch::next_sample(TimePoint now) const {
+  if (!samples()) return TimePoint::max();
   microseconds wait = microseconds::max();
-  const policies::Limits& limits = plan_.policy.limits;
   if (samples_) {
-    const std::uint64_t headroom =
-        limits.memory_max.bytes - std::min(limits.memory_max.bytes, resident_now_);
+    const std::uint64_t memory_max = plan_.policy.limits.memory_max.bytes;
+    const std::uint64_t headroom = memory_max - std::min(memory_max, resident_now_);
     const auto to_fill = microseconds(static_cast<std::int64_t>(
         std::min<std::uint64_t>(headroom / kBytesPerMicrosecond, 1U << 30)));
     wait = std::clamp(to_fill, kSoonest, in_call_ ? kLatestInCall : kLatestIdle);
     const auto last = deadline_ - before_deadline();
-    if (in_call_ && last > now)
-      wait = std::min(wait, std::chrono::duration_cast<microseconds>(last - now));
+    if (in_call_ && last > now) wait = std::min(wait, duration_cast<microseconds>(last - now));
   }
-  if (times_cpu_) {
-    const auto left = microseconds(limits.cpu_time_max) - (cpu_now_ - cpu_before_);
-    wait = std::min(wait, std::max(kSoonestCpu, left / plan_.host.cgroup.cpus));
-  }
-  return wait;
+  if (times_cpu_ && !cgroup_tells_) wait = std::min(wait, until_cpu_is_used_up());
+  return std::max(now + wait, rest_until_);
 }
 
 // Lazy: on the warm path each call's first look is due later than the one before, so a timer that
 // is set stays, and comes too early for a call rather than costs it a system call.
 void ResourceWatch::arm() {
   if (over_) return;
-  const auto now = steady_clock::now();
-  const microseconds wait = until_next_look(now);
-  if (wait == microseconds::max()) return;
-  const auto at = now + std::max(wait, std::min(kLongestRest, last_look_took_ * kRestPerLook));
-  if (armed_ && armed_for_ <= at) return;
+  const auto at = std::min(cpu_due_, looking_ ? TimePoint::max() : sample_due_);
+  if (at == TimePoint::max() || (armed_ && armed_for_ <= at)) return;
   armed_ = true;
   armed_for_ = at;
   timer_.expires_at(at);
@@ -114,39 +168,97 @@ void ResourceWatch::arm() {
   });
 }
 
-void ResourceWatch::look_at_end() {
-  if (steady_clock::now() - last_look_ > 2 * before_deadline()) look();
+asio::awaitable<void> ResourceWatch::look_at_end() {
+  const auto now = steady_clock::now();
+  if (over_ || now - last_look_ <= 2 * before_deadline()) co_return;
+  if (samples() && last_look_took_ <= kPatienceAtEnd) sample_due_ = now;
+  look();
+  if (!looking_ || over_) co_return;
+  look_ended_.expires_at(now + kPatienceAtEnd);
+  co_await look_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 void ResourceWatch::look() {
   if (over_) return;
-  last_look_ = steady_clock::now();
-  const policies::Limits& limits = plan_.policy.limits;
-  if (samples_) {
-    take_sample();
-    if (plan_.sample_memory && resident_now_ > limits.memory_max.bytes)
-      return exceeded(Cause::kOverMemory);
+  const auto now = steady_clock::now();
+  const auto used = sandbox_.cpu_time();
+  cgroup_tells_ = used.has_value();
+  if (times_cpu_ && used) take_cpu(used->total(), now);
+  if (!cgroup_tells_) {
+    cpu_due_ = TimePoint::max();
+    sample_due_ = std::min(sample_due_, next_sample(now));
   }
-  if (times_cpu_) {
-    cpu_now_ = cpu_used().value_or(cpu_now_);
-    if (cpu_now_ - cpu_before_ >= microseconds(limits.cpu_time_max))
-      return exceeded(Cause::kOverCpuTime);
+  if (over_ || looking_ || now < sample_due_) return;
+  if (used && used->total() == sampled_at_) {  // The last one still holds.
+    last_look_ = now;
+    sample_due_ = next_sample(now);
+    return;
   }
-  last_look_took_ = std::chrono::duration_cast<microseconds>(steady_clock::now() - last_look_);
+  begin_look(What::kEverything, used ? std::optional(used->total()) : std::nullopt);
 }
 
-void ResourceWatch::take_sample() {
-  const auto used = sandbox_.cpu_time();
-  if (!used || used->total() != sampled_at_) {
-    const std::uint64_t memory_max = plan_.policy.limits.memory_max.bytes;
-    sample_ = sandbox_.sample(std::min(memory_max, resident_peak_.value_or(0)));
-    sampled_at_.reset();
-    if (used) sampled_at_ = used->total();
+// The other thread has no part in us or the sandbox. The pid is nobody else's until the sandbox is
+// reaped, and what is seen after that nobody hears.
+void ResourceWatch::begin_look(What what, std::optional<microseconds> cpu_by_cgroup) {
+  if (over_ || looking_) return;
+  looking_ = true;
+  Look look{what, call_, cpu_by_cgroup, steady_clock::now(), {}, {}};
+  const bool rough = what == What::kCpuTime || !samples_;
+  const std::uint64_t exact_above =
+      rough ? UINT64_MAX
+            : std::min(plan_.policy.limits.memory_max.bytes, resident_peak_.value_or(0));
+  asio::post(lookers(), [weak = weak_from_this(), way_back = way_back_, given_up = given_up_,
+                         sampler = sampler_, pid = sandbox_.pid(), exact_above, look]() mutable {
+    const auto began = steady_clock::now();
+    if (!*given_up) look.seen = sampler(pid, exact_above, given_up.get());
+    look.took = duration_cast<microseconds>(steady_clock::now() - began);
+    way_back->post([weak, look] {
+      if (const auto self = weak.lock()) self->looked(look);
+    });
+  });
+}
+
+void ResourceWatch::looked(const Look& look) {
+  looking_ = false;
+  look_ended_.cancel();
+  if (over_) return;
+  const auto now = steady_clock::now();
+  const bool of_this_call = look.call == call_;
+  if (look.what == What::kEverything) {
+    last_look_ = look.asked;
+    last_look_took_ = duration_cast<microseconds>(now - look.asked);
+    rest_until_ = now + std::min(kLongestRest, look.took * kRestPerLook);
+    sample_due_ = TimePoint::max();
+    if (look.seen && samples_) take_memory(look);
   }
-  if (!sample_) return;
-  resident_now_ = sample_->resident_bytes;
-  resident_peak_ = std::max(resident_peak_.value_or(0), sample_->resident_bytes);
-  threads_peak_ = std::max(threads_peak_.value_or(0), sample_->threads);
+  if (look.seen && times_cpu_ && !cgroup_tells_ && of_this_call) take_cpu(look.seen->cpu, now);
+  // A call that began meanwhile still has to know where it began.
+  if (!of_this_call && in_call_ && times_cpu_ && !cpu_before_)
+    begin_look(What::kCpuTime, std::nullopt);
+  sample_due_ = std::min(sample_due_, next_sample(now));
+  arm();
+}
+
+// What an earlier call held is not on the account of this one. It is held all the same: beyond the
+// limit it ends the sandbox, or short calls in a row would keep any look from counting.
+void ResourceWatch::take_memory(const Look& look) {
+  const std::uint64_t resident = look.seen->resident_bytes;
+  const bool over = plan_.sample_memory && resident > plan_.policy.limits.memory_max.bytes;
+  if (look.call != call_ && !over) return;
+  sampled_at_ = look.cpu_by_cgroup;
+  resident_now_ = resident;
+  resident_peak_ = std::max(resident_peak_.value_or(0), resident);
+  threads_peak_ = std::max(threads_peak_.value_or(0), look.seen->threads);
+  if (over) exceeded(Cause::kOverMemory);
+}
+
+void ResourceWatch::take_cpu(microseconds used, TimePoint now) {
+  if (over_) return;
+  if (!cpu_before_) cpu_before_ = used;
+  cpu_now_ = used;
+  if (cgroup_tells_) cpu_due_ = now + until_cpu_is_used_up();
+  if (cpu_now_ - *cpu_before_ >= microseconds(plan_.policy.limits.cpu_time_max))
+    exceeded(Cause::kOverCpuTime);
 }
 
 void ResourceWatch::exceeded(Cause cause) {
