@@ -2,7 +2,8 @@
 //
 // Owns the loop and its one thread, where the observer and the log are called too. Thread-safe: any
 // number of threads may be in it, and one may reset() what another waits for. Never call it from
-// its own thread (from the observer). The destructor kills what lives.
+// its own thread (from the observer). The destructor kills what lives, and waits for its end and
+// for a start that is under way.
 #pragma once
 
 #include <boost/asio/executor_work_guard.hpp>

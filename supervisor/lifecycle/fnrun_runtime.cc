@@ -1,11 +1,15 @@
 #include "supervisor/lifecycle/fnrun_runtime.h"
 
-#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
 #include <stdexcept>
 #include <utility>
 
 #include "supervisor/lifecycle/error_type.h"
+#include "supervisor/way_back.h"
 
 namespace fnrun::supervisor {
 namespace {
@@ -120,38 +124,81 @@ class FnrunRuntime final : public Runtime {
   std::unique_ptr<Invoker> invoker_;
 };
 
+// One launch, which knows nothing of who waits for it. If nobody does any more, the thread that
+// launched kills what there is and waits for its end.
+struct Launch {
+  isolation::Launcher& launcher;
+  std::shared_ptr<const isolation::Plan> plan;
+  std::vector<std::string> environment;
+  Deadline latest;
+  std::shared_ptr<const std::atomic<bool>> stopped;
+  std::optional<isolation::Result<Invoker::Launched>> result{};
+
+  // It may have waited for its turn.
+  void run() {
+    using isolation::SetupError;
+    using isolation::SetupStep;
+    if (*stopped)
+      result.emplace(SetupError{SetupStep::kNone, 0, ECANCELED,
+                                "its sandbox was closed before its turn to start came"});
+    else if (std::chrono::steady_clock::now() >= latest)
+      result.emplace(
+          SetupError{SetupStep::kStartTimeout, 0, 0, "its turn to start did not come in time"});
+    else
+      result.emplace(Invoker::launch(launcher, plan, environment, latest));
+  }
+};
+
+// Also where the coroutine that has it is destroyed with its event loop.
+struct ClosedAtLast {
+  explicit ClosedAtLast(const asio::any_io_executor& executor)
+      : way_back(std::make_shared<WayBack>(executor)) {}
+  ~ClosedAtLast() { way_back->close(); }
+  ClosedAtLast(const ClosedAtLast&) = delete;
+  ClosedAtLast& operator=(const ClosedAtLast&) = delete;
+  const std::shared_ptr<WayBack> way_back;
+};
+
 }  // namespace
 
-FnrunRuntimeStarter::FnrunRuntimeStarter(asio::any_io_executor executor,
+FnrunRuntimeStarter::FnrunRuntimeStarter(asio::any_io_executor executor, asio::thread_pool& threads,
                                          isolation::Launcher& launcher,
                                          std::shared_ptr<const isolation::Plan> plan,
                                          FnrunRuntimeOptions options)
     : executor_(std::move(executor)),
+      threads_(threads),
       launcher_(launcher),
       plan_(std::move(plan)),
       options_(std::move(options)),
-      thread_(1) {}
+      stopped_(std::make_shared<std::atomic<bool>>(false)) {}
 
 FnrunRuntimeStarter::~FnrunRuntimeStarter() {
   stop();
 }
 
+// The thread holds nothing of ours but the launch: whoever waits may go at any time.
 asio::awaitable<RuntimeOr> FnrunRuntimeStarter::start(std::uint64_t, Deadline latest) {
-  std::optional<isolation::Result<Invoker::Launched>> launched;
-  const auto launch = [&]() -> asio::awaitable<void> {
-    launched.emplace(Invoker::launch(launcher_, plan_, options_.environment, latest));
-    co_return;
-  };
-  co_await asio::co_spawn(thread_, launch(), asio::use_awaitable);
-  if (!*launched) co_return failure_of(std::move(*launched).error());
+  const auto launch =
+      std::make_shared<Launch>(Launch{launcher_, plan_, options_.environment, latest, stopped_});
+  const auto done = std::make_shared<asio::steady_timer>(executor_, Deadline::max());
+  const ClosedAtLast here(executor_);
+  asio::post(threads_, [launch, way_back = here.way_back, weak = std::weak_ptr(done)] {
+    launch->run();
+    way_back->post([weak] {
+      if (const auto waiting = weak.lock()) waiting->expires_at(Deadline::min());
+    });
+  });
+  co_await done->async_wait(asio::as_tuple(asio::use_awaitable));
+  auto& launched = *launch->result;
+  if (!launched) co_return failure_of(std::move(launched).error());
   auto served =
-      Invoker::serve(executor_, std::move(**launched), HandlerProtocol::kFnrun, options_.log);
+      Invoker::serve(executor_, std::move(*launched), HandlerProtocol::kFnrun, options_.log);
   if (!served) co_return failure_of(std::move(served).error());
   co_return std::make_unique<FnrunRuntime>(std::move(*served));
 }
 
 void FnrunRuntimeStarter::stop() {
-  thread_.join();
+  *stopped_ = true;
 }
 
 void throw_exception_from_error(const RuntimeFailure& failure, const boost::source_location&) {

@@ -6,6 +6,7 @@
 // calls is noticed at the next one, and ends that one as Runtime.ExitError.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <memory>
@@ -23,12 +24,15 @@ struct FnrunRuntimeOptions {
   LogSink log;                           // Of the handler's stderr; may be empty.
 };
 
-// Launches on a thread of its own: it takes milliseconds. Other members on the executor's thread.
+// Launches on threads that the program shares between its sandboxes, so many at a time: each holds
+// its thread for milliseconds, one that hangs for as long as the policy's start timeout. Other
+// members on the executor's thread.
 class FnrunRuntimeStarter final : public RuntimeStarter {
  public:
-  // `launcher` must outlive it.
-  FnrunRuntimeStarter(boost::asio::any_io_executor executor, isolation::Launcher& launcher,
-                      std::shared_ptr<const isolation::Plan> plan,
+  // `threads` must outlive it; the launcher must outlive the threads, for a start that is under way
+  // may outlast it, and the executor too. What such a start brings forth is ended on its thread.
+  FnrunRuntimeStarter(boost::asio::any_io_executor executor, boost::asio::thread_pool& threads,
+                      isolation::Launcher& launcher, std::shared_ptr<const isolation::Plan> plan,
                       FnrunRuntimeOptions options = {});
   ~FnrunRuntimeStarter() override;
 
@@ -38,10 +42,11 @@ class FnrunRuntimeStarter final : public RuntimeStarter {
 
  private:
   boost::asio::any_io_executor executor_;
+  boost::asio::thread_pool& threads_;
   isolation::Launcher& launcher_;
   std::shared_ptr<const isolation::Plan> plan_;
   FnrunRuntimeOptions options_;
-  boost::asio::thread_pool thread_;
+  const std::shared_ptr<std::atomic<bool>> stopped_;
 };
 
 }  // namespace fnrun::supervisor

@@ -76,7 +76,8 @@ class RuntimeStarter {
   // interrupted; what is started in vain is the caller's to kill.
   [[nodiscard]] virtual boost::asio::awaitable<RuntimeOr> start(std::uint64_t generation,
                                                                 Deadline latest) = 0;
-  // Waits until no thread of its own is in a start any more. Nothing is started after.
+  // Nothing is started after. Never waits: a start that is under way ends by itself, and is still
+  // its caller's as long as the executor runs.
   virtual void stop() = 0;
 };
 

@@ -205,7 +205,8 @@ class SandboxContext {
                  SandboxOptions options = {});
   SandboxContext(const SandboxContext&) = delete;
   SandboxContext& operator=(const SandboxContext&) = delete;
-  // Kills what lives; waits for a start that is under way.
+  // Kills what lives; never waits. A start that is under way, and the end of what was killed, are
+  // seen to by the executor, for as long as that runs.
   ~SandboxContext();
 
   // Once. Begins to start a process and returns at once; InitContext::wait() tells what came of it.

@@ -5,6 +5,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_future.hpp>
+#include <filesystem>
 #include <thread>
 
 #include "sandbox_life.h"
@@ -156,16 +157,85 @@ TEST_F(SandboxLife, ResetInterruptsARunningInvocation) {
   EXPECT_THAT(events, ElementsAreArray(kInitEvents + kServedEvents));
 }
 
-// The start is held at a system call, for as long as the test wants.
-TEST_F(SandboxLife, ResetInterruptsARunningInitAndWaitsForTheProcess) {
+// Each start is held at a system call, for as long as the test wants.
+class SandboxLifeHeldAtItsStart : public SandboxLife {
+ protected:
+  void SetUp() override {
+    SandboxLife::SetUp();
+    if (IsSkipped()) return;
+    std::thread([&] {  // What the launching thread inherits, ours does not.
+      held = test::hold_calls({SYS_pivot_root});
+      threads.emplace(1);
+    })
+        .join();
+  }
+  void TearDown() override {
+    end();
+    threads.reset();
+    held.reset();  // Nobody is held any more.
+    SandboxLife::TearDown();
+  }
+  std::unique_ptr<SandboxContext> sandbox_of_ours() {
+    return std::make_unique<SandboxContext>(
+        context().get_executor(), starter(counter(), context().get_executor()), watched());
+  }
+  // With a start under way.
+  std::unique_ptr<SandboxContext> starting() {
+    auto box = sandbox_of_ours();
+    run([&]() -> asio::awaitable<void> { co_await box->init({}, asio::use_awaitable); });
+    EXPECT_TRUE(test::wait_readable(held.get()));
+    return box;
+  }
+
   isolation::UniqueFd held;
-  std::unique_ptr<SandboxContext> box;
-  std::thread([&] {  // What the starter's thread inherits, ours does not.
-    held = test::hold_calls({SYS_pivot_root});
-    box = std::make_unique<SandboxContext>(context().get_executor(),
-                                           starter(counter(), context().get_executor()), watched());
-  })
-      .join();
+};
+
+TEST_F(SandboxLifeHeldAtItsStart, DestroyedItWaitsForNothingAndItsLoopEndsWhatStarted) {
+  auto box = starting();
+  box.reset();  // To wait here would be to wait for the test.
+  EXPECT_GT(test::held_process(held.get(), /*let_go=*/true), 0);
+  end();  // The fixture counts.
+}
+
+TEST_F(SandboxLifeHeldAtItsStart, DestroyedWithItsLoopItLeavesTheEndToTheThread) {
+  auto box = starting();
+  box.reset();
+  drop_loop();
+  EXPECT_GT(test::held_process(held.get(), /*let_go=*/true), 0);
+  threads.reset();
+}
+
+TEST_F(SandboxLifeHeldAtItsStart, WhoseTurnComesTooLateIsNotStarted) {
+  auto first = starting();
+  auto gone = sandbox_of_ours();
+  auto late = sandbox_of_ours();
+  run([&]() -> asio::awaitable<void> {
+    co_await gone->init({}, asio::use_awaitable);
+    InitRequest with_the_call;
+    with_the_call.suppress = true;
+    const InitContext init = co_await up(*late, with_the_call);
+    const auto failed = co_await call(init, "a", soon());  // It is still held by then.
+    EXPECT_FALSE(failed);
+  });
+  gone.reset();
+  int starts = 0;
+  std::thread lets_go([&] {  // Until nobody is left who could be held.
+    while (test::held_process(held.get(), /*let_go=*/true) > 0) ++starts;
+  });
+  run([&]() -> asio::awaitable<void> {
+    co_await first->reset(ResetReason::kOther, asio::use_awaitable);
+    co_await late->reset(ResetReason::kOther, asio::use_awaitable);
+  });
+  first.reset();
+  late.reset();
+  end();
+  threads.reset();
+  lets_go.join();
+  EXPECT_EQ(starts, 1);
+}
+
+TEST_F(SandboxLifeHeldAtItsStart, ResetInterruptsTheInitAndWaitsForTheProcess) {
+  const auto box = sandbox_of_ours();
   bool told = false;
   bool waited = false;
   bool reset = false;
@@ -184,7 +254,27 @@ TEST_F(SandboxLife, ResetInterruptsARunningInitAndWaitsForTheProcess) {
   EXPECT_TRUE(waited);  // and then waited.
   EXPECT_TRUE(reset);
   EXPECT_THAT(events, ElementsAreArray(kInitEvents));
-  box.reset();
+}
+
+TEST_F(SandboxLife, ThreadsAreAsManyForManySandboxesAsForOne) {
+  const auto count = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+  };
+  auto& one = sandbox(counter());
+  std::vector<std::unique_ptr<SandboxContext>> more;
+  run([&]() -> asio::awaitable<void> {
+    const InitContext first = co_await up(one);
+    const auto threads_of_one = count();
+    for (int i = 0; i < 50; ++i) {
+      more.push_back(std::make_unique<SandboxContext>(
+          context().get_executor(), starter(counter(), context().get_executor()), watched()));
+      if (i >= 4) continue;  // A few that live: there are kTestUids.
+      const InitContext init = co_await up(*more.back());
+      const auto served = co_await call(init, "a");
+      EXPECT_EQ(answer_of(served), "1");
+    }
+    EXPECT_EQ(count(), threads_of_one);
+  });
 }
 
 TEST_F(SandboxLife, ShutdownOfARunningInvocationEndsByItsDeadline) {

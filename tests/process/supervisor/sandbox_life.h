@@ -6,6 +6,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <functional>
 #include <memory>
@@ -45,10 +46,12 @@ class SandboxLife : public test::SandboxTest {
     strict.limits.start_timeout = kLong;
     strict.reuse = {.mode = policies::Reuse::Mode::kAlways};
     context_.emplace(1);
+    threads.emplace(1);
   }
   void TearDown() override {
-    if (context_) end();
-    context_.reset();  // Its descriptors are none of the launcher's.
+    end();
+    drop_loop();
+    threads.reset();  // Waits for launches.
     SandboxTest::TearDown();
   }
 
@@ -75,7 +78,7 @@ class SandboxLife : public test::SandboxTest {
     options.log = [this](std::uint64_t, std::string_view line) {
       if (on_line) on_line(line);
     };
-    return std::make_unique<FnrunRuntimeStarter>(std::move(executor), *launcher, of,
+    return std::make_unique<FnrunRuntimeStarter>(std::move(executor), *threads, *launcher, of,
                                                  std::move(options));
   }
   SandboxOptions watched() {
@@ -105,9 +108,12 @@ class SandboxLife : public test::SandboxTest {
   // The sandbox goes, and the loop runs dry.
   void end() {
     sandbox_.reset();
-    context().restart();
-    context().run();
+    if (!context_) return;
+    context_->restart();
+    context_->run();
   }
+  // As it is, whatever is still to be done.
+  void drop_loop() { context_.reset(); }
   // Started, told, and ready for invocations.
   static asio::awaitable<InitContext> up(SandboxContext& sandbox, InitRequest request = {}) {
     request.invoke_timeout = kLong;
@@ -146,6 +152,7 @@ class SandboxLife : public test::SandboxTest {
 
   asio::io_context& context() { return *context_; }
 
+  std::optional<asio::thread_pool> threads;  // That launch.
   Strings events;
   Strings lines;
   std::function<void(std::string_view)> on_line;
