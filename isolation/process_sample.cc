@@ -2,6 +2,7 @@
 
 #include <sys/syscall.h>
 
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -55,14 +56,25 @@ bool is_set(const std::atomic<bool>* flag) {
   return flag != nullptr && *flag;
 }
 
-// Nothing if it cannot be told, or not in time.
+// Of the calling thread.
+std::chrono::nanoseconds cpu_time() {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
+// Nothing if it cannot be told, or not in time: of our own, or a busy host would make a handler of
+// few pages one of many. The clock is for who keeps a memory map locked, as one that forks does.
 std::optional<std::uint64_t> exact_bytes(const std::vector<Memory>& memories,
                                          const std::atomic<bool>* given_up) {
-  constexpr std::chrono::milliseconds kPatience{100};
+  constexpr std::chrono::milliseconds kEffort{100};
+  constexpr std::chrono::milliseconds kPatience{1'000};
+  const auto effort_limit = cpu_time() + kEffort;
   const auto limit = std::chrono::steady_clock::now() + kPatience;
   std::uint64_t exact = 0;
   for (const Memory& memory : memories) {
-    if (is_set(given_up) || std::chrono::steady_clock::now() > limit) return std::nullopt;
+    if (is_set(given_up) || cpu_time() > effort_limit || std::chrono::steady_clock::now() > limit)
+      return std::nullopt;
     const auto bytes = proportional_bytes(memory.task);
     if (!bytes && holds_memory(read_kernel_text("/proc/" + memory.task + "/status")))
       return std::nullopt;                            // We may not look.

@@ -29,10 +29,10 @@ struct ProcessSample {
 [[nodiscard]] bool can_sample_processes();
 // Nothing if the root is gone or cannot be seen. A page that forks share counts once for each of
 // them, as long as that sums up to `exact_above` at most; beyond it the costlier way is taken,
-// which counts it once. That way may take a tenth of a second; where it is not done by then, the
-// greater sum stands. Nobody who has others to serve looks on their own thread: thousands of
-// processes, or one large one, take longer still. `given_up`, set by any thread: to end soon,
-// with no answer to rely on.
+// which counts it once. That way may take a tenth of a second of CPU time, and a second in all;
+// where it is not done by then, the greater sum stands. Nobody who has others to serve looks on
+// their own thread: thousands of processes, or one large one, take longer still. `given_up`, set by
+// any thread: to end soon, with no answer to rely on.
 [[nodiscard]] std::optional<ProcessSample> sample_processes(
     pid_t root, std::uint64_t exact_above, const std::atomic<bool>* given_up = nullptr);
 
