@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "policies/seccomp_floor.h"
+
 namespace fnrun::isolation {
 namespace {
 
@@ -71,13 +73,17 @@ std::string ForbiddenCall::to_string() const {
 
 std::string forbidding_rule(const policies::Seccomp& profile, const ForbiddenCall& call) {
   const std::string name = call.name();
-  for (const auto& rule : profile.rules) {
-    const bool names_it = std::find(rule.calls.begin(), rule.calls.end(), name) != rule.calls.end();
-    if (rule.action.kind == policies::SyscallAction::Kind::kKillProcess && names_it &&
-        std::all_of(rule.when.begin(), rule.when.end(),
-                    [&](const ArgCondition& condition) { return holds(condition, call); }))
+  const auto speaks_of = [&](const policies::SyscallRule& rule) {
+    return std::find(rule.calls.begin(), rule.calls.end(), name) != rule.calls.end() &&
+           std::all_of(rule.when.begin(), rule.when.end(),
+                       [&](const ArgCondition& condition) { return holds(condition, call); });
+  };
+  for (const auto& rule : policies::with_floor(profile).rules)
+    if (rule.action.kind == policies::SyscallAction::Kind::kKillProcess && speaks_of(rule))
       return rule.name;
-  }
+  // What a bound of the floor took out of a rule that allows, and so left to the default.
+  for (const auto& rule : policies::seccomp_floor(profile).rules)
+    if (speaks_of(rule)) return rule.name;
   return "";
 }
 

@@ -35,7 +35,8 @@ struct ForbiddenCall {
 // "0x1f".
 [[nodiscard]] std::string hexadecimal(std::uint64_t value);
 
-// The rule of the profile that forbids the call; "" where that is the default action.
+// The rule of the profile, or of the floor, that forbids the call; "" where that is the default
+// action.
 [[nodiscard]] std::string forbidding_rule(const policies::Seccomp& profile,
                                           const ForbiddenCall& call);
 

@@ -301,6 +301,11 @@ Result<void> compile_filters(Plan& plan) {
     unheard = "seccomp user notification is not to be had here";
   else if (!always_allows(profile, "exit_group"))
     unheard = "the policy does not allow exit_group whatever its argument";
+  if (unheard != nullptr && profile.exec_once)
+    return SetupError{SetupStep::kPolicy, 0, 0,
+                      std::string("seccomp.exec_once needs somebody who tells the handler's own "
+                                  "execve from the next, and ") +
+                          unheard};
   plan.forbidden_calls = unheard == nullptr ? KillBy::kListener : KillBy::kKernel;
   if (unheard != nullptr)
     plan.degraded["forbidden_calls"] =
@@ -309,6 +314,9 @@ Result<void> compile_filters(Plan& plan) {
   auto seccomp = compile_seccomp(profile, plan.forbidden_calls);
   if (!seccomp) return seccomp.error();
   plan.seccomp = std::move(*seccomp);
+  auto floor = compile_seccomp_floor(profile, plan.forbidden_calls);
+  if (!floor) return floor.error();
+  plan.seccomp_floor = std::move(*floor);
   auto init_seccomp = compile_init_seccomp(plan.forbidden_calls);
   if (!init_seccomp) return init_seccomp.error();
   plan.init_seccomp = std::move(*init_seccomp);

@@ -55,6 +55,7 @@ struct Plan {
   std::vector<std::string> environment;  // "NAME=value", sorted by name
   std::vector<RootEntry> root;
   std::vector<ResourceLimit> limits;
+  BpfProgram seccomp_floor;  // Loaded before `seccomp`; the strictest verdict of both counts.
   BpfProgram seccomp;
   // kListener: the init is told of what `seccomp` kills for, reports it and kills.
   KillBy forbidden_calls = KillBy::kKernel;

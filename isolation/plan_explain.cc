@@ -3,6 +3,7 @@
 #include <linux/mount.h>
 
 #include "isolation/plan.h"
+#include "policies/seccomp_floor.h"
 
 namespace fnrun::isolation {
 namespace {
@@ -17,6 +18,27 @@ std::string action_text(const policies::SyscallAction& action) {
       break;
   }
   return "kill the process";
+}
+
+std::string rule_line(const char* indent, const policies::SyscallRule& rule) {
+  return indent + rule.name + ": " + std::to_string(rule.calls.size()) +
+         (rule.calls.size() == 1 ? " call " : " calls ") + action_text(rule.action) +
+         (rule.when.empty() ? "" : " for some arguments") + "  # " + rule.why + "\n";
+}
+
+// Each name once: a bound on an argument is several rules of one name.
+std::string floor_lines(const policies::Seccomp& profile) {
+  std::string text;
+  std::string last;
+  for (const auto& rule : policies::seccomp_floor(profile).rules) {
+    if (rule.name != last)
+      text += rule.when.empty()
+                  ? rule_line("    ", rule)
+                  : "    " + rule.name + ": " + std::to_string(rule.calls.size()) +
+                        " left to the default for some arguments  # " + rule.why + "\n";
+    last = rule.name;
+  }
+  return text;
 }
 
 std::string mount_flags(const RootEntry& entry) {
@@ -101,12 +123,17 @@ std::string Plan::explain() const {
 
   text += "system calls (" + std::to_string(seccomp.size()) + " BPF instructions): by default " +
           action_text(policy.seccomp.default_action) + "; foreign architectures kill the process\n";
+  text += "  with a floor (" + std::to_string(seccomp_floor.size()) +
+          " BPF instructions) that no rule can open:\n" + floor_lines(policy.seccomp);
+  text += policy.seccomp.write_execute.empty()
+              ? "  memory is never writable and executable at once\n"
+              : "  memory may be writable and executable at once  # " +
+                    policy.seccomp.write_execute + "\n";
+  if (policy.seccomp.exec_once)
+    text += "  execve succeeds once, for the handler itself; then it is refused with EPERM\n";
   if (forbidden_calls == KillBy::kListener)
     text += "  what kills is reported with name and arguments (seccomp user notification)\n";
-  for (const auto& rule : policy.seccomp.rules)
-    text += "  " + rule.name + ": " + std::to_string(rule.calls.size()) +
-            (rule.calls.size() == 1 ? " call " : " calls ") + action_text(rule.action) +
-            (rule.when.empty() ? "" : " for some arguments") + "  # " + rule.why + "\n";
+  for (const auto& rule : policy.seccomp.rules) text += rule_line("  ", rule);
   return text;
 }
 

@@ -175,7 +175,9 @@ Result<std::vector<std::byte>> encode_plan(const Plan& plan,
                               : plan.host.landlock_abi >= 4 ? 16
                                                             : 8;
   header.landlock_rules = landlock_rules(message, plan);
+  header.seccomp_floor = message.array(plan.seccomp_floor);
   header.seccomp = message.array(plan.seccomp);
+  header.exec_once = plan.policy.seccomp.exec_once ? 1 : 0;
   if (plan.forbidden_calls == KillBy::kListener)
     header.seccomp_flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
   header.init_seccomp = message.array(plan.init_seccomp);

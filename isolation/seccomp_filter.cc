@@ -13,6 +13,7 @@
 #include <string>
 
 #include "isolation/unique_fd.h"
+#include "policies/seccomp_floor.h"
 
 namespace fnrun::isolation {
 namespace {
@@ -94,18 +95,29 @@ Result<int> number_of(const std::string& call, const SyscallRule& rule) {
   const int number = ::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, call.c_str());
   if (number < 0)
     return policy_error("rule '" + rule.name + "': x86_64 has no system call '" + call + "'");
-  if (call == "clone3" && rule.action.kind == SyscallAction::Kind::kAllow)
-    return policy_error(
-        "rule '" + rule.name +
-        "': clone3 cannot be allowed, a filter cannot see its flags; errno:ENOSYS makes "
-        "libc fall back to clone");
   return number;
 }
 
-Result<void> add_rule(scmp_filter_ctx context, const SyscallRule& rule, KillBy kill_by,
-                      std::uint32_t default_action, std::map<int, Ruling>& rulings) {
-  const std::uint32_t action = kernel_action(rule.action, kill_by);
+// What compile_rules() is told beside the rules.
+struct Verdicts {
+  std::uint32_t by_default;
+  KillBy kill_by = KillBy::kKernel;
+  // The floor's beside a listener: whatever it refuses is left to the other filter.
+  bool refusals_notify = false;
+  bool exec_notifies = false;
+
+  [[nodiscard]] std::uint32_t of(const SyscallRule& rule, std::string_view call) const {
+    const bool allows = rule.action.kind == SyscallAction::Kind::kAllow;
+    if ((refusals_notify && !allows) || (exec_notifies && allows && call == "execve"))
+      return SCMP_ACT_NOTIFY;
+    return kernel_action(rule.action, kill_by);
+  }
+};
+
+Result<void> add_rule(scmp_filter_ctx context, const SyscallRule& rule, const Verdicts& verdicts,
+                      std::map<int, Ruling>& rulings) {
   for (const std::string& call : rule.calls) {
+    const std::uint32_t action = verdicts.of(rule, call);
     const auto number = number_of(call, rule);
     if (!number) return number.error();
     const auto [at, fresh] =
@@ -114,7 +126,8 @@ Result<void> add_rule(scmp_filter_ctx context, const SyscallRule& rule, KillBy k
     if (!fresh && (earlier.action != action || !earlier.conditional || rule.when.empty()))
       return policy_error("rules '" + earlier.rule + "' and '" + rule.name +
                           "' contradict each other on '" + call + "'");
-    if (action == default_action) continue;  // libseccomp refuses (EACCES) what changes nothing.
+    if (action == verdicts.by_default)
+      continue;  // libseccomp refuses (EACCES) what changes nothing.
     for (const auto& list : expand(rule.when)) {
       const int r = ::seccomp_rule_add_exact_array(context, action, *number,
                                                    static_cast<unsigned>(list.size()), list.data());
@@ -142,34 +155,61 @@ Result<BpfProgram> export_program(scmp_filter_ctx context) {
   return program;
 }
 
-}  // namespace
-
-Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile, KillBy kill_by) {
-  const std::uint32_t default_action = kernel_action(profile.default_action, kill_by);
-  if (profile.default_action.kind == SyscallAction::Kind::kAllow)
-    return policy_error("the default action must not be allow");
-  const Context context(::seccomp_init(default_action));
+Result<BpfProgram> compile_rules(const std::vector<SyscallRule>& rules, const Verdicts& verdicts) {
+  const Context context(::seccomp_init(verdicts.by_default));
   if (!context) return policy_error("seccomp_init", ENOMEM);
   // libseccomp's default for a foreign architecture kills one thread and leaves the rest hanging.
   int r = ::seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   if (r == 0) r = ::seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // Binary tree.
   if (r < 0) return policy_error("seccomp attributes", -r);
   std::map<int, Ruling> rulings;
-  for (const SyscallRule& rule : profile.rules) {
-    if (auto added = add_rule(context.get(), rule, kill_by, default_action, rulings); !added)
-      return added.error();
+  for (const SyscallRule& rule : rules) {
+    if (auto added = add_rule(context.get(), rule, verdicts, rulings); !added) return added.error();
   }
   return export_program(context.get());
 }
 
+Result<void> check_profile(const policies::Seccomp& profile, KillBy kill_by) {
+  if (profile.default_action.kind == SyscallAction::Kind::kAllow)
+    return policy_error("the default action must not be allow");
+  if (profile.exec_once && kill_by == KillBy::kKernel)
+    return policy_error(
+        "exec_once needs a listener, who lets the handler's own execve pass and no other");
+  for (const SyscallRule& rule : profile.rules)
+    for (const std::string& call : rule.calls) {
+      if (const auto number = number_of(call, rule); !number) return number.error();
+      if (const auto fault = policies::floor_fault(profile, rule, call); !fault.empty())
+        return policy_error("rule '" + rule.name + "': " + fault);
+    }
+  return {};
+}
+
+}  // namespace
+
+Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile, KillBy kill_by) {
+  if (auto checked = check_profile(profile, kill_by); !checked) return checked.error();
+  return compile_rules(policies::with_floor(profile).rules,
+                       {.by_default = kernel_action(profile.default_action, kill_by),
+                        .kill_by = kill_by,
+                        .refusals_notify = false,
+                        .exec_notifies = profile.exec_once});
+}
+
+Result<BpfProgram> compile_seccomp_floor(const policies::Seccomp& profile, KillBy kill_by) {
+  return compile_rules(policies::seccomp_floor(profile).rules,
+                       {.by_default = SCMP_ACT_ALLOW,
+                        .kill_by = KillBy::kKernel,
+                        .refusals_notify = kill_by == KillBy::kListener,
+                        .exec_notifies = false});
+}
+
 Result<BpfProgram> compile_init_seccomp(KillBy kill_by) {
-  policies::Seccomp profile;
-  profile.default_action = {SyscallAction::Kind::kKillProcess, 0};
-  profile.rules = {{.name = "init",
-                    .action = {SyscallAction::Kind::kAllow, 0},
-                    .calls = {"exit_group", "ppoll", "read", "restart_syscall", "sendto", "wait4"},
-                    .when = {},
-                    .why = "watch the lifeline, reap, report, leave"}};
+  std::vector<SyscallRule> rules{
+      {.name = "init",
+       .action = {SyscallAction::Kind::kAllow, 0},
+       .calls = {"exit_group", "ppoll", "read", "restart_syscall", "sendto", "wait4"},
+       .when = {},
+       .why = "watch the lifeline, reap, report, leave"}};
   if (kill_by == KillBy::kListener) {
     const auto only = [](std::uint32_t arg, std::vector<std::uint64_t> values) {
       return std::vector{ArgCondition{
@@ -177,15 +217,15 @@ Result<BpfProgram> compile_init_seccomp(KillBy kill_by) {
     };
     const SyscallAction allow{SyscallAction::Kind::kAllow, 0};
     const char* why = "hear of forbidden calls and kill who makes them";
-    profile.rules.push_back({"listen",
-                             allow,
-                             {"ioctl"},
-                             only(1, {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND}),
-                             why});
-    profile.rules.push_back({"kill", allow, {"tkill"}, only(1, {SIGKILL}), why});
-    profile.rules.push_back({"kill-in", allow, {"tgkill"}, only(2, {SIGKILL}), why});
+    rules.push_back({"listen",
+                     allow,
+                     {"ioctl"},
+                     only(1, {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND}),
+                     why});
+    rules.push_back({"kill", allow, {"tkill"}, only(1, {SIGKILL}), why});
+    rules.push_back({"kill-in", allow, {"tgkill"}, only(2, {SIGKILL}), why});
   }
-  return compile_seccomp(profile);
+  return compile_rules(rules, {.by_default = SCMP_ACT_KILL_PROCESS});
 }
 
 }  // namespace fnrun::isolation

@@ -20,13 +20,21 @@ using BpfProgram = std::vector<sock_filter>;
 // tells nobody which call it was; a listener is told, and must do the killing.
 enum class KillBy : std::uint8_t { kKernel, kListener };
 
-// Whatever the profile says: calls of a foreign architecture (int 0x80, x32) are killed by the
-// kernel, and clone3 cannot be allowed, because its flags are behind a pointer that a filter cannot
-// read.
-// Refuses names that libseccomp does not know on x86_64 and rules that libseccomp would drop
-// silently (2.5.4: an unconditional action beside a conditional one for the same call).
+// The policy's rules with the floor laid into them (policies/seccomp_floor.h): what is refused is
+// refused in the policy's way, and told of. Calls of a foreign architecture (int 0x80, x32) are
+// killed by the kernel, whatever the profile says.
+// Refuses names that libseccomp does not know on x86_64, rules that libseccomp would drop silently
+// (2.5.4: an unconditional action beside a conditional one for the same call), what the floor would
+// not let hold, and `exec_once` without a listener, who lets the one execve(2) pass.
 [[nodiscard]] Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile,
                                                  KillBy kill_by = KillBy::kKernel);
+
+// The floor as a filter of its own, which is loaded before the policy's: the kernel takes the
+// strictest verdict of all, so that nothing in the policy's filter can loosen it. Beside a listener
+// it answers "ask the listener" and has none: what the policy's filter refuses is refused its way
+// (of equal verdicts the last filter's counts), and what it would let through fails with ENOSYS.
+[[nodiscard]] Result<BpfProgram> compile_seccomp_floor(const policies::Seccomp& profile,
+                                                       KillBy kill_by = KillBy::kKernel);
 
 // The init's own filter: wait, reap, report, exit, and, where it is the listener, hear of calls and
 // kill by thread; all else kills it, and so the sandbox.

@@ -194,7 +194,8 @@ bool removable(const std::vector<std::string_view>& path) {
   if (path.size() == 2)
     return path[0] == "prefer" ||
            (path[0] == "filesystem" &&
-            (path[1] == "dangerously_exec_from_tmp" || path[1] == "dev_shm"));
+            (path[1] == "dangerously_exec_from_tmp" || path[1] == "dev_shm")) ||
+           (path[0] == "seccomp" && path[1] == "write_execute");
   if (path.size() != 3) return false;
   return (path[0] == "seccomp" && path[1] == "rules") ||
          (path[0] == "filesystem" && path[1] == "read_only") ||

@@ -160,6 +160,11 @@ struct SyscallRule {
 struct Seccomp {
   SyscallAction default_action;    // For every call that no rule names, known or not yet invented.
   std::vector<SyscallRule> rules;  // Sorted by name; the order has no meaning.
+  // Weakening: non-empty = the reason why memory may be writable and executable at once. Without
+  // one, rules that allow mmap and its like allow it for other memory only (seccomp_floor.h).
+  std::string write_execute;
+  // The handler's own execve(2) is the last one of its sandbox.
+  bool exec_once = false;
   friend bool operator==(const Seccomp&, const Seccomp&) = default;
 };
 

@@ -8,6 +8,7 @@
 
 #include "policies/errno_names.h"
 #include "policies/policy_read.h"
+#include "policies/seccomp_floor.h"
 
 namespace fnrun::policies::internal {
 namespace {
@@ -210,12 +211,26 @@ void check_conflicts(Reader& reader, const At& rules, const std::vector<SyscallR
     }
 }
 
+// What the floor would not let hold must not be said.
+void check_floor(Reader& reader, const At& rules, const Seccomp& seccomp) {
+  for (const SyscallRule& rule : seccomp.rules)
+    for (std::size_t i = 0; i < rule.calls.size(); ++i)
+      if (std::string fault = floor_fault(seccomp, rule, rule.calls[i]); !fault.empty())
+        reader.fail({&rules.node->find(rule.name)->find("calls")->items[i],
+                     pointer_to(pointer_to(pointer_to(rules.pointer, rule.name), "calls"), i)},
+                    std::move(fault));
+}
+
 }  // namespace
 
 Seccomp read_seccomp(Reader& reader, const At& at) {
-  static constexpr std::array<std::string_view, 2> kKeys = {"default", "rules"};
+  static constexpr std::array<std::string_view, 4> kKeys = {"default", "rules", "write_execute",
+                                                            "exec_once"};
   Seccomp seccomp = default_seccomp();
   if (!reader.object(at, kKeys)) return seccomp;
+  if (const auto why = reader.find(at, "write_execute"))
+    seccomp.write_execute = reader.reason(*why);
+  if (const auto value = reader.find(at, "exec_once")) seccomp.exec_once = reader.boolean(*value);
   if (const auto action = reader.find(at, "default"))
     seccomp.default_action = read_action(reader, *action, /*is_default=*/true);
   const auto rules = reader.find(at, "rules");
@@ -224,6 +239,7 @@ Seccomp read_seccomp(Reader& reader, const At& at) {
   for (const auto& [name, node] : rules->node->members)  // Sorted, as Seccomp wants them.
     seccomp.rules.push_back(read_rule(reader, {&node, pointer_to(rules->pointer, name)}, name));
   if (!reader.error()) check_conflicts(reader, *rules, seccomp.rules);
+  if (!reader.error()) check_floor(reader, *rules, seccomp);
   return seccomp;
 }
 

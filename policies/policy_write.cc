@@ -98,7 +98,10 @@ Json write_seccomp(const Seccomp& seccomp) {
                         {"when", std::move(when)},
                         {"why", rule.why}};
   }
-  return {{"default", write_action(seccomp.default_action)}, {"rules", std::move(rules)}};
+  Json json = {{"default", write_action(seccomp.default_action)}, {"rules", std::move(rules)}};
+  if (!seccomp.write_execute.empty()) json["write_execute"] = seccomp.write_execute;
+  json["exec_once"] = seccomp.exec_once;
+  return json;
 }
 
 Json write_filesystem(const Filesystem& filesystem) {

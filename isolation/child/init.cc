@@ -129,7 +129,7 @@ bool reap(int handler) noexcept {
     // One a round: asking again before another poll could wait for ever. Before the reaping: who
     // ended by this is told of first.
     if ((fds[2].revents & kPollIn) != 0) {
-      end_forbidden_caller(handler);
+      hear_of_call(handler);
     } else if (fds[2].revents != 0) {
       handler.listener = -1;  // Hung up: nobody is left under the filter.
     }

@@ -87,12 +87,15 @@ struct LaunchPlan {
   std::uint64_t landlock_scoped;
   std::uint64_t landlock_attr_size;  // What this kernel's ABI expects.
   Array landlock_rules;              // LandlockRule[]
-  Array seccomp;                     // sock_filter[]: the handler's
+  Array seccomp_floor;               // sock_filter[]: the handler's, what no policy can open
+  Array seccomp;                     // sock_filter[]: the handler's, by the policy; loaded second
   std::uint64_t seccomp_flags;       // SECCOMP_FILTER_FLAG_*: with a listener for the init, or 0.
   Array init_seccomp;                // sock_filter[]: the init's own, loaded once the handler runs
+  std::uint32_t exec_once;  // The listener hears of each execve and lets the handler's own pass.
+  std::uint32_t zero;
 #ifdef FNRUN_TEST_SWITCHES
   std::uint32_t switched_off;  // TestSwitch bits.
-  std::uint32_t zero;
+  std::uint32_t also_zero;
 #endif
 };
 

@@ -46,15 +46,27 @@ void give_up_privilege(const Received& received) noexcept;
 
 struct Spawned {
   int pid;
-  int listener;  // Of the handler's filter, if the plan asks for one; else -1.
+  int listener;    // Of the handler's filter, if the plan asks for one; else -1.
+  bool exec_once;  // What the listener hears of is an execve(2) too, from now on to be refused.
 };
 // Starts the handler's process; returns once its execve(2) has succeeded. Closes `ruleset_fd`.
 [[nodiscard]] Spawned spawn_handler(const Received& received, int ruleset_fd) noexcept;
 
 void send_report(const Report& report, std::uint64_t flags = 0) noexcept;
 
+// See first_exec.cc: the part of spawn_handler() under `exec_once`. On the page that the init and
+// the handler's process share.
+struct FirstExec {
+  volatile std::uint32_t gate;     // A futex; FUTEX_OWNER_DIED: executed, or ended.
+  volatile std::int32_t listener;  // -1 until the filter is loaded.
+};
+// In the handler's process, before the filter is loaded.
+void announce_first_exec(FirstExec& exec) noexcept;
+// In the init; returns once the execve has succeeded or the process is at its end.
+void let_first_exec_pass(FirstExec& exec, int pid, const char* handler) noexcept;
+
 // See forbidden.cc.
-void end_forbidden_caller(const Spawned& handler) noexcept;
+void hear_of_call(const Spawned& handler) noexcept;
 void tell_forbidden_counts() noexcept;
 [[nodiscard]] bool handler_made_forbidden_call() noexcept;
 

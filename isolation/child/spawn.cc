@@ -3,6 +3,8 @@
 // The init forks itself: it is a few pages small, so this costs what vfork would and shares no
 // memory. The child says how it fared through one shared page; CLONE_VFORK keeps the init waiting
 // until the child has executed the handler or is gone, so the page is final when the init reads it.
+// Under `exec_once` the init has to let that execve pass meanwhile, and waits otherwise; see
+// first_exec.cc.
 //
 // The table of descriptors is shared (CLONE_FILES): a filter's listener appears in the task that
 // loads the filter, and is for the init. execve(2) gives the handler a table of its own before it
@@ -25,7 +27,7 @@ namespace {
 struct LastWord {
   volatile SetupStep step;
   volatile std::int32_t result;
-  volatile std::int32_t listener;
+  FirstExec exec;
 };
 
 // Filled by the init before the fork: nothing is computed in the child.
@@ -42,6 +44,29 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
   word.result = std::int32_t(result);
   word.step = step;
   for (;;) raw_syscall(__NR_exit_group, 125);
+}
+
+// The floor first: of two filters that would ask a listener, the last one's is asked.
+void load_filters(const Received& received, LastWord& word) noexcept {
+  const LaunchPlan& plan = *received.plan;
+  if (!is_on(plan, kSwitchSeccomp)) return;
+  const SockFprog floor{static_cast<unsigned short>(plan.seccomp_floor.count),
+                        received.array<char>(plan.seccomp_floor)};
+  if (const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&floor)); r < 0)
+    give_up(word, SetupStep::kSeccomp, r);
+  const SockFprog program{static_cast<unsigned short>(plan.seccomp.count),
+                          received.array<char>(plan.seccomp)};
+  const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, long(plan.seccomp_flags),
+                             as_arg(&program));
+  if (r < 0) give_up(word, SetupStep::kSeccomp, r);
+  // Close-on-exec, as the kernel makes it.
+  if ((plan.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0)
+    word.exec.listener = std::int32_t(r);
+}
+
+// Whether the init has to let the execve pass: then it cannot sleep until it is over.
+bool has_gate(const LaunchPlan& plan) noexcept {
+  return plan.exec_once != 0 && is_on(plan, kSwitchSeccomp);
 }
 
 [[noreturn]] void become_handler(const Received& received, int ruleset_fd,
@@ -63,19 +88,12 @@ void point_at(const Received& received, Array texts, const char** pointers) noex
   if (const long r = raw_syscall(__NR_rt_sigprocmask, /*SIG_SETMASK=*/2, as_arg(&no_signals), 0, 8);
       r < 0)
     give_up(word, SetupStep::kSignals, r);
+  // By this the kernel tells the init when we are another program, or gone.
+  if (has_gate(plan)) announce_first_exec(word.exec);
   // Last: from here the policy governs us too. It must admit execve; exit_group is our own need
   // when that fails. Without it the failure is a kill by the kernel: such a plan has no listener,
   // because the init, which would have to answer, waits for us.
-  const SockFprog program{static_cast<unsigned short>(plan.seccomp.count),
-                          received.array<char>(plan.seccomp)};
-  if (is_on(plan, kSwitchSeccomp)) {
-    const long r = raw_syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, long(plan.seccomp_flags),
-                               as_arg(&program));
-    if (r < 0) give_up(word, SetupStep::kSeccomp, r);
-    // Close-on-exec, as the kernel makes it.
-    if ((plan.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0)
-      word.listener = std::int32_t(r);
-  }
+  load_filters(received, word);
   word.step = SetupStep::kNone;
   const long r = raw_syscall(__NR_execve, as_arg(received.text(plan.handler)),
                              as_arg(argv_pointers), as_arg(envp_pointers));
@@ -93,13 +111,15 @@ Spawned spawn_handler(const Received& received, int ruleset_fd) noexcept {
   auto& word = *reinterpret_cast<LastWord*>(page);
   // What stands there if the child is killed before it could say anything.
   word.step = SetupStep::kKilledBeforeExec;
-  word.listener = -1;
-  const long pid =
-      check(raw_syscall(__NR_clone, long(CLONE_VFORK | CLONE_FILES | kSigChld), 0, 0, 0, 0),
-            SetupStep::kSpawn, 1);
+  word.exec.listener = -1;
+  const bool gate = has_gate(*received.plan);
+  const long wait = gate ? 0 : CLONE_VFORK;
+  const long pid = check(raw_syscall(__NR_clone, wait | long(CLONE_FILES | kSigChld), 0, 0, 0, 0),
+                         SetupStep::kSpawn, 1);
   if (pid == 0) become_handler(received, ruleset_fd, word);
+  if (gate) let_first_exec_pass(word.exec, int(pid), received.text(received.plan->handler));
   if (word.step != SetupStep::kNone) fail(word.step, 0, word.result);
-  const Spawned spawned{int(pid), word.listener};
+  const Spawned spawned{int(pid), word.exec.listener, gate};
   raw_syscall(__NR_munmap, page, 4096);
   return spawned;
 }

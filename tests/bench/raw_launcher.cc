@@ -29,6 +29,7 @@ namespace {
 
 using child::as_arg;
 using child::raw_syscall;
+using isolation::BpfProgram;
 using isolation::Plan;
 using isolation::RootEntry;
 using isolation::UniqueFd;
@@ -255,9 +256,11 @@ void RawLauncher::child_main(const ChildView* at) noexcept {
   view.check(raw_syscall(SYS_setsid));
   for (int fd = 0; fd <= 2; ++fd) view.check(raw_syscall(SYS_dup2, view.null_fd, fd));
   drop_privilege(view);
-  const sock_fprog program{static_cast<unsigned short>(plan.seccomp.size()),
-                           const_cast<sock_filter*>(plan.seccomp.data())};  // NOLINT: not written
-  view.check(raw_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)));
+  for (const BpfProgram* filter : {&plan.seccomp_floor, &plan.seccomp}) {
+    const sock_fprog program{static_cast<unsigned short>(filter->size()),
+                             const_cast<sock_filter*>(filter->data())};  // NOLINT: not written
+    view.check(raw_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, as_arg(&program)));
+  }
   view.check(raw_syscall(SYS_execve, as_arg(plan.handler.path.c_str()), as_arg(view.argv),
                          as_arg(view.envp)));
   for (;;) raw_syscall(SYS_exit_group, 125);

@@ -1,6 +1,6 @@
 // Hostile policy texts. Properties: nothing crashes; an error is one line with a message; what
-// parses is written as a text that parses to the same policy. A text with a NUL byte is two
-// documents, the second laid over the first as `extends` does.
+// parses is written as a text that parses to the same policy, and leaves the floor whole. A text
+// with a NUL byte is two documents, the second laid over the first as `extends` does.
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -10,11 +10,15 @@
 #include "policies/json_document.h"
 #include "policies/policy_json.h"
 #include "policies/policy_read.h"
+#include "policies/seccomp_floor.h"
 
 namespace {
 
 using fnrun::policies::Policy;
 using fnrun::policies::PolicyError;
+using fnrun::policies::Seccomp;
+using fnrun::policies::SyscallAction;
+using fnrun::policies::SyscallRule;
 namespace internal = fnrun::policies::internal;
 
 void require(bool property) {
@@ -26,7 +30,21 @@ void check_error(const PolicyError& error) {
   require(error.to_string().find('\n') == std::string::npos);
 }
 
+// Of a policy the floor knows one switch, and no rule of it allows what the floor refuses always.
+void check_floor(const Seccomp& seccomp) {
+  Seccomp plain;
+  plain.write_execute = seccomp.write_execute;
+  require(seccomp_floor(seccomp) == seccomp_floor(plain));
+  for (const SyscallRule& rule : with_floor(seccomp).rules)
+    for (const std::string& call : rule.calls) {
+      const bool allows = rule.action.kind == SyscallAction::Kind::kAllow;
+      require(!allows || (!fnrun::policies::is_tripwire(call) && call != "clone3"));
+      require(!allows || call != "clone" || !rule.when.empty());
+    }
+}
+
 void check_policy(const Policy& policy) {
+  check_floor(policy.seccomp);
   const std::string text = to_json(policy);
   const auto again = fnrun::policies::parse_policy(text);
   require(again.has_value());

@@ -76,7 +76,7 @@ TEST_F(Privilege, NoCapabilityIsInAnySet) {
   EXPECT_NE(field(outside({"read", "/proc/self/status"}), "CapBnd"), kNoCapability);
   EXPECT_EQ(field(status, "NoNewPrivs"), "1");
   EXPECT_EQ(field(status, "Seccomp"), "2");
-  EXPECT_EQ(field(status, "Seccomp_filters"), "1");
+  EXPECT_EQ(field(status, "Seccomp_filters"), "2");
   // NOROOT, NO_SETUID_FIXUP, no KEEP_CAPS, NO_CAP_AMBIENT_RAISE, and each of them locked.
   EXPECT_EQ(inside(call(SYS_prctl, {std::to_string(PR_GET_SECUREBITS)})),
             "ok " + std::to_string(0xef));

@@ -19,6 +19,8 @@ bool is_controller(policies::Layer layer) {
 // A controller matters only to a policy that sets a limit of it.
 Demand demand_of(const policies::Policy& policy, const Probe& probe) {
   if (probe.need == Need::kAlways) return Demand::kRequired;
+  if (probe.need == Need::kForExecOnce)
+    return policy.seccomp.exec_once ? Demand::kRequired : Demand::kNone;
   const auto layer = layer_named(probe.layer);
   if (probe.need == Need::kNobody || !layer) return Demand::kNone;
   if (is_controller(*layer) && !policies::needs_controller(policy.limits, *layer))

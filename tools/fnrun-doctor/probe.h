@@ -54,6 +54,7 @@ struct Surroundings {
 enum class Need : std::uint8_t {
   kAlways,           // Every sandbox.
   kUnlessPreferred,  // A sandbox whose policy does not list `layer` under "prefer".
+  kForExecOnce,      // A sandbox whose policy says seccomp.exec_once.
   kNobody,           // None cannot be made without it; told for the operator.
 };
 

@@ -140,7 +140,7 @@ std::vector<Probe> restriction_probes() {
        .run = probe_seccomp_log},
       {.id = "seccomp_user_notif",
        .title = "seccomp USER_NOTIF with a listener",
-       .need = Need::kNobody,
+       .need = Need::kForExecOnce,
        .hangs_on = {"no_new_privs"},
        .enable = kSeccompListener,
        .run = probe_seccomp_user_notif},

@@ -234,7 +234,9 @@ int run(Voice& voice, const Options& options, isolation::Launcher& launcher,
 }
 
 int check_policy_alone(Voice& voice, const Options& options, const policies::Policy& policy) {
-  if (auto filter = isolation::compile_seccomp(policy.seccomp); !filter) {
+  // As a host with a listener has it, which is not asked: some switches need one.
+  if (auto filter = isolation::compile_seccomp(policy.seccomp, isolation::KillBy::kListener);
+      !filter) {
     voice.complain(options.policy + ": " + filter.error().to_string());
     return kExitBadPolicy;
   }

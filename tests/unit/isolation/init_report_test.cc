@@ -113,18 +113,27 @@ TEST(ForbiddenCall, RuleIsTheOneThatKillsForTheseArguments) {
   policies::Seccomp profile;
   const SyscallAction allow{SyscallAction::Kind::kAllow, 0};
   profile.rules = {
-      {"fine", allow, {"ptrace"}, {{.arg = 0, .values = {1}}}, ""},
-      {"odd", {}, {"mount"}, {{.arg = 0, .op = ArgCondition::Op::kLess, .values = {1}}}, ""},
-      {"all", {}, {"mount"}, {{.arg = 5, .op = ArgCondition::Op::kIn, .values = {1, 6}}}, ""}};
+      {"fine", allow, {"chmod"}, {{.arg = 0, .values = {1}}}, ""},
+      {"odd", {}, {"chown"}, {{.arg = 0, .op = ArgCondition::Op::kLess, .values = {1}}}, ""},
+      {"all", {}, {"chown"}, {{.arg = 5, .op = ArgCondition::Op::kIn, .values = {1, 6}}}, ""},
+      {"maps", allow, {"mmap"}, {}, ""}};
   ForbiddenCall call;
   call.arch = 0xc000003e;
-  call.number = 101;
+  call.number = 90;
   EXPECT_EQ(forbidding_rule(profile, call), "") << "no rule kills: it was the default action";
-  call.number = 165;
+  call.number = 92;
   EXPECT_EQ(forbidding_rule(profile, call), "odd");
   call.args = {1, 2, 3, 4, 5, 6};
   EXPECT_EQ(forbidding_rule(profile, call), "all");
   call.args[5] = 7;
+  EXPECT_EQ(forbidding_rule(profile, call), "");
+  // The floor's own.
+  call.number = 165;
+  EXPECT_EQ(forbidding_rule(profile, call), "tripwire-mounts");
+  call.number = 9;
+  call.args[2] = 7;
+  EXPECT_EQ(forbidding_rule(profile, call), "write_execute");
+  call.args[2] = 3;
   EXPECT_EQ(forbidding_rule(profile, call), "");
 }
 

@@ -107,6 +107,16 @@ TEST_F(Compile, ForbiddenCallsAreToldOfWhereTheHostAndThePolicyLet) {
   EXPECT_EQ(compiled().value().forbidden_calls, KillBy::kListener);
 }
 
+TEST_F(Compile, ExecOnceNeedsSomebodyWhoListens) {
+  policy.seccomp.exec_once = true;
+  EXPECT_THAT(compiled().value().explain(), HasSubstr("execve succeeds once"));
+  host.seccomp_listener = false;
+  EXPECT_EQ(error().step, SetupStep::kPolicy);
+  EXPECT_THAT(error().to_string(), HasSubstr("exec_once needs somebody"));
+  policy.seccomp.exec_once = false;
+  EXPECT_THAT(compiled().value().explain(), testing::Not(HasSubstr("execve succeeds once")));
+}
+
 TEST_F(Compile, ARequiredLayerThatIsMissingIsRefusedNamingLayerAndCause) {
   host.cgroup.dir.clear();
   host.cgroup.no_dir_because = "the test took it away";
@@ -406,6 +416,9 @@ TEST_F(Compile, ExplainNamesEveryLayerMountLimitAndRule) {
     EXPECT_THAT(text, HasSubstr(rule.why));
   }
   EXPECT_THAT(text, HasSubstr("  /dev/shm -> /tmp  # semaphores"));
+  for (const char* floor : {"tripwire-mounts: 11 calls kill", "no-clone3: 1 call refused",
+                            "clone-flags: 1 left to the default", "may be writable and executable"})
+    EXPECT_THAT(text, HasSubstr(floor));
   EXPECT_THAT(text, HasSubstr(handler.path));
   EXPECT_THAT(text, HasSubstr("from 1000000 to 1000099"));
   EXPECT_THAT(text, HasSubstr("LANG=C.UTF-8"));

@@ -1,146 +1,27 @@
 // Compiled filters against the policies they come from: every call, every argument edge.
 //
-// Two readings of one policy must agree: the BPF that libseccomp made, run by an interpreter, and a
-// naive evaluation of the rules written here. Neither makes a system call.
+// Two readings of one policy must agree (seccomp_model.h). Neither makes a system call.
 #include <gtest/gtest.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
-#include <seccomp.h>
 #include <sys/ioctl.h>
 
-#include <array>
-#include <map>
 #include <set>
 
-#include "isolation/seccomp_filter.h"
+#include "seccomp_model.h"
 #include "tests/support/bpf_interpreter.h"
-#include "tests/support/sandbox_fixture.h"
 
 namespace fnrun::test {
 namespace {
 
 using isolation::KillBy;
-using policies::ArgCondition;
 using policies::SyscallAction;
-using Args = std::array<std::uint64_t, 6>;
-constexpr int kLastCall = 600;  // Beyond every number that Linux has given out.
-
-std::uint32_t verdict_of(const SyscallAction& action, KillBy kill_by = KillBy::kKernel) {
-  if (action.kind == SyscallAction::Kind::kAllow) return SECCOMP_RET_ALLOW;
-  if (action.kind == SyscallAction::Kind::kErrno)
-    return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(action.os_errno);
-  return kill_by == KillBy::kListener ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_KILL_PROCESS;
-}
-
-bool holds(const ArgCondition& condition, const Args& args) {
-  const std::uint64_t arg = args.at(condition.arg);
-  const std::uint64_t value = condition.values.at(0);
-  switch (condition.op) {
-    case ArgCondition::Op::kEqual:
-      return arg == value;
-    case ArgCondition::Op::kNotEqual:
-      return arg != value;
-    case ArgCondition::Op::kLess:
-      return arg < value;
-    case ArgCondition::Op::kLessEqual:
-      return arg <= value;
-    case ArgCondition::Op::kGreater:
-      return arg > value;
-    case ArgCondition::Op::kGreaterEqual:
-      return arg >= value;
-    case ArgCondition::Op::kMaskedEqual:
-      return (arg & condition.mask) == value;
-    case ArgCondition::Op::kIn:
-      for (const std::uint64_t one : condition.values)
-        if (arg == one) return true;
-      return false;
-  }
-  return false;
-}
-
-// The policy model, naively: number -> its rules.
-class Model {
- public:
-  Model(const policies::Seccomp& profile, KillBy kill_by) : profile_(profile), kill_by_(kill_by) {
-    for (const auto& rule : profile_.rules)
-      for (const std::string& call : rule.calls)
-        rules_[::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, call.c_str())].push_back(
-            &rule);
-  }
-  [[nodiscard]] std::uint32_t verdict(int number, const Args& args) const {
-    for (const policies::SyscallRule* rule : rules_of(number)) {
-      bool all = true;
-      for (const ArgCondition& condition : rule->when) all = all && holds(condition, args);
-      if (all) return verdict_of(rule->action, kill_by_);
-    }
-    return verdict_of(profile_.default_action, kill_by_);
-  }
-  [[nodiscard]] std::vector<const policies::SyscallRule*> rules_of(int number) const {
-    const auto found = rules_.find(number);
-    return found == rules_.end() ? std::vector<const policies::SyscallRule*>{} : found->second;
-  }
-
- private:
-  policies::Seccomp profile_;
-  KillBy kill_by_;
-  std::map<int, std::vector<const policies::SyscallRule*>> rules_;
-};
-
-// Argument lists worth trying: all alike, and every value of a condition with its neighbours, each
-// single bit of its mask, and garbage in the upper half, which the kernel may or may not look at.
-std::vector<Args> edges(const std::vector<const policies::SyscallRule*>& rules) {
-  std::vector<Args> lists;
-  for (const std::uint64_t all : {0ULL, 1ULL, 0xffff'ffffULL, ~0ULL, 0x8000'0000'0000'0000ULL}) {
-    Args args;
-    args.fill(all);
-    lists.push_back(args);
-  }
-  for (const auto* rule : rules) {
-    for (const ArgCondition& condition : rule->when) {
-      std::set<std::uint64_t> values{condition.mask, ~condition.mask};
-      for (const std::uint64_t value : condition.values)
-        values.insert({value, value - 1, value + 1, value | (1ULL << 32), value | (1ULL << 63)});
-      for (int bit = 0; bit < 64; ++bit) values.insert(1ULL << bit);
-      for (const std::uint64_t value : values) {
-        Args args{};
-        args.at(condition.arg) = value;
-        lists.push_back(args);
-      }
-    }
-  }
-  return lists;
-}
-
-struct Profile {
-  policies::Seccomp policy;
-  isolation::BpfProgram program;
-  [[nodiscard]] std::uint32_t ask(int number, const Args& args,
-                                  std::uint32_t arch = AUDIT_ARCH_X86_64) const {
-    seccomp_data data{};
-    data.nr = number;
-    data.arch = arch;
-    for (std::size_t i = 0; i < args.size(); ++i) data.args[i] = args[i];
-    // 0 would be KILL_THREAD: no verdict of ours.
-    return run_filter(program, data).value_or(SECCOMP_RET_KILL_THREAD);
-  }
-  [[nodiscard]] std::uint32_t ask(const char* call, const Args& args = {}) const {
-    return ask(::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, call), args);
-  }
-};
-
-Profile compiled(const policies::Seccomp& policy, KillBy kill_by = KillBy::kKernel) {
-  return {policy, isolation::compile_seccomp(policy, kill_by).value()};
-}
-
-policies::Seccomp named(const std::string& name) {
-  return name == "default" ? policies::default_seccomp() : shipped_policy(name).seccomp;
-}
 
 // Both forms of each filter.
 class SeccompTable : public ::testing::TestWithParam<std::tuple<const char*, KillBy>> {
  protected:
   const KillBy kill_by = std::get<1>(GetParam());
-  Profile profile = compiled(named(std::get<0>(GetParam())), kill_by);
+  Profile profile = compiled(listening(std::get<0>(GetParam()), kill_by), kill_by);
 };
 INSTANTIATE_TEST_SUITE_P(, SeccompTable,
                          ::testing::Combine(::testing::Values("default", "paranoid", "strict",
@@ -160,6 +41,8 @@ TEST_P(SeccompTable, EveryCallGetsWhatThePolicySays) {
   for (int number = 0; number <= kLastCall; ++number) {
     for (const Args& args : edges(model.rules_of(number))) {
       const std::uint32_t expected = model.verdict(number, args);
+      ASSERT_EQ(profile.of_policy(number, args), expected)
+          << "by the policy's filter alone: call " << number;
       ASSERT_EQ(profile.ask(number, args), expected)
           << "call " << number << " with " << std::hex << args[0] << ", " << args[1] << ", "
           << args[2] << ", " << args[3];
@@ -198,9 +81,11 @@ TEST_P(SeccompTable, NumbersNotYetInventedGetTheDefault) {
 }
 
 TEST_P(SeccompTable, FitsTheKernelsLimit) {
-  EXPECT_LE(profile.program.size(), std::size_t{BPF_MAXINSNS});
-  seccomp_data nothing{};
-  EXPECT_TRUE(run_filter(profile.program, nothing));
+  const seccomp_data nothing{};
+  for (const isolation::BpfProgram* program : {&profile.program, &profile.floor}) {
+    EXPECT_LE(program->size(), std::size_t{BPF_MAXINSNS});
+    EXPECT_TRUE(run_filter(*program, nothing));
+  }
 }
 
 // What follows says in plain words what the tables imply: a mistake in both readings would show.
@@ -208,7 +93,7 @@ class SeccompStrict : public ::testing::Test {
  protected:
   Profile strict = compiled(named("strict"));
   Profile compat = compiled(named("compat"));
-  Profile paranoid = compiled(named("paranoid"));
+  Profile paranoid = compiled(listening("paranoid", KillBy::kKernel));
   static constexpr std::uint64_t kGarbage = 0xdead'beef'0000'0000;
 };
 
@@ -309,7 +194,7 @@ TEST_F(SeccompStrict, TripwiresKillUnderEveryShippedPolicy) {
 constexpr std::initializer_list<const char*> kOfAListener{"ioctl", "tgkill", "tkill"};
 
 TEST(SeccompInit, TheInitMayReapReportAndLeave) {
-  const Profile init{{}, isolation::compile_init_seccomp(KillBy::kKernel).value()};
+  const Profile init{{}, isolation::compile_init_seccomp(KillBy::kKernel).value(), {}};
   const std::set<std::string> allowed{"exit_group",      "ppoll",  "read",
                                       "restart_syscall", "sendto", "wait4"};
   for (const std::string& call : allowed)
@@ -321,8 +206,8 @@ TEST(SeccompInit, TheInitMayReapReportAndLeave) {
 }
 
 TEST(SeccompInit, OneThatListensMayHearOfCallsAnswerAndKillAndNothingElseOfThese) {
-  const Profile deaf{{}, isolation::compile_init_seccomp(KillBy::kKernel).value()};
-  const Profile init{{}, isolation::compile_init_seccomp(KillBy::kListener).value()};
+  const Profile deaf{{}, isolation::compile_init_seccomp(KillBy::kKernel).value(), {}};
+  const Profile init{{}, isolation::compile_init_seccomp(KillBy::kListener).value(), {}};
   for (const std::uint64_t request : {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND})
     EXPECT_EQ(init.ask("ioctl", {7, request, 1}), SECCOMP_RET_ALLOW);
   EXPECT_EQ(init.ask("tgkill", {2, 3, 9}), SECCOMP_RET_ALLOW);

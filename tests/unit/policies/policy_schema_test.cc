@@ -131,7 +131,8 @@ TEST(PolicySchema, EveryDefaultIsThatOfThePolicy) {
       EXPECT_EQ(defaults[place], value["default"]) << object.pointer << '/' << key;
       ++checked;
     }
-  EXPECT_EQ(checked, 35) << "25 limits, hostname, uid, gid, working_directory, reuse, warning";
+  EXPECT_EQ(checked, 36)
+      << "25 limits, hostname, uid, gid, working_directory, reuse, warning, exec_once";
 }
 
 TEST(PolicySchema, ReadmeNamesEveryKey) {

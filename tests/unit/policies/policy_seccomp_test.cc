@@ -202,5 +202,42 @@ TEST(PolicySeccomp, OneCallMayStandInSeveralRulesThatAgree) {
   parsed(with_rules(rule("a", "allow", R"(["read"])") + "," + rule("b", "allow", R"(["read"])")));
 }
 
+TEST(PolicySeccomp, WhatTheFloorWouldNotLetHoldIsRefusedAtItsPlace) {
+  for (const char* action : {"allow", "errno:EPERM"}) {
+    const PolicyError error = error_of(with_rules(rule("a", action, R"(["read", "ptrace"])")));
+    EXPECT_EQ(error.pointer, "/seccomp/rules/a/calls/1");
+    EXPECT_THAT(error.message, HasSubstr("kills the process whatever a policy says"));
+  }
+  parsed(with_rules(rule("a", "kill_process", R"(["read", "ptrace"])")));
+  EXPECT_THAT(error_of(with_rules(rule("a", "allow", R"(["clone3"])"))).message,
+              HasSubstr("clone3 cannot be allowed"));
+  parsed(with_rules(rule("a", "errno:ENOSYS", R"(["clone3"])")));
+  const std::string less = R"([{"arg": 2, "op": "lt", "value": 9}])";
+  const std::string mmap = rule("a", "allow", R"(["mmap"])", less);
+  const std::string both =
+      rule("a", "allow", R"(["mmap"])", R"([{"arg": 2, "op": "in", "values": [6, 7]}])");
+  EXPECT_THAT(error_of(with_rules(mmap)).message, HasSubstr("by eq, in or masked_eq only"));
+  EXPECT_THAT(error_of(with_rules(both)).message, HasSubstr("the floor refuses every argument 2"));
+  for (const std::string& open : {mmap, both})
+    parsed(with_version(R"("seccomp": {"write_execute": "w", "rules": {)" + open + "}}"));
+}
+
+TEST(PolicySeccomp, SwitchesAreReadAndWritten) {
+  const Policy closed = parsed(with_version(R"("seccomp": {"exec_once": true})"));
+  EXPECT_TRUE(closed.seccomp.exec_once);
+  EXPECT_EQ(closed.seccomp.write_execute, "");
+  EXPECT_EQ(parsed(to_json(closed)), closed);
+  const Policy opened = parsed(with_version(R"("seccomp": {"write_execute": "a JIT"})"));
+  EXPECT_FALSE(opened.seccomp.exec_once);
+  EXPECT_EQ(opened.seccomp.write_execute, "a JIT");
+  EXPECT_EQ(parsed(to_json(opened)), opened);
+  EXPECT_EQ(error_of(with_version(R"("seccomp": {"write_execute": " "})")).pointer,
+            "/seccomp/write_execute");
+  EXPECT_EQ(error_of(with_version(R"("seccomp": {"write_execute": true})")).pointer,
+            "/seccomp/write_execute");
+  EXPECT_EQ(error_of(with_version(R"("seccomp": {"exec_once": "yes"})")).pointer,
+            "/seccomp/exec_once");
+}
+
 }  // namespace
 }  // namespace fnrun::policies

@@ -1,10 +1,11 @@
-// The policies that are shipped: that they parse, and that they say what the profile was measured
-// with. The numbers of calls are those of the measured profile.
+// The policies that are shipped: that they parse, and that they say, with the floor, what the
+// profile was measured with. The numbers of calls are those of the measured profile.
 #include <gmock/gmock.h>
 
 #include <algorithm>
 #include <set>
 
+#include "policies/seccomp_floor.h"
 #include "policy_test_support.h"
 
 namespace fnrun::policies {
@@ -14,6 +15,13 @@ using Kind = SyscallAction::Kind;
 constexpr int kEperm = 1;
 constexpr int kEnosys = 38;
 constexpr int kEafnosupport = 97;
+
+// As it is in force.
+Policy whole(std::string_view name) {
+  Policy policy = shipped(name);
+  policy.seccomp = with_floor(policy.seccomp);
+  return policy;
+}
 
 const SyscallRule* rule_of(const Policy& policy, std::string_view call) {
   for (const SyscallRule& rule : policy.seccomp.rules)
@@ -60,7 +68,7 @@ TEST_P(Shipped, NoCallStandsInTwoRulesWithDifferentActions) {
 }
 
 TEST_P(Shipped, TripwiresStayAndDangerousDoorsStayShut) {
-  const Policy policy = shipped(GetParam());
+  const Policy policy = whole(GetParam());
   for (const char* call : {"ptrace", "mount", "umount2", "pivot_root", "unshare", "setns", "bpf",
                            "open_tree", "move_mount", "kexec_load", "init_module", "reboot",
                            "process_vm_writev", "open_by_handle_at", "perf_event_open"})
@@ -115,7 +123,7 @@ TEST_P(Shipped, EveryRuntimeCanStart) {
 }
 
 TEST(ShippedStrict, HasTheCountsOfTheMeasuredProfile) {
-  const Policy strict = shipped("strict");
+  const Policy strict = whole("strict");
   EXPECT_EQ(strict.seccomp.default_action, (SyscallAction{Kind::kErrno, kEnosys}));
   const auto plain = calls_with(strict, {Kind::kAllow, 0}, /*conditional=*/false);
   const auto filtered = calls_with(strict, {Kind::kAllow, 0}, /*conditional=*/true);
@@ -173,7 +181,8 @@ TEST(ShippedParanoid, KillsByDefaultAndPrefersNothing) {
 
 TEST(ShippedParanoid, MemoryIsNeverWritableAndExecutable) {
   std::set<std::uint64_t> protections;
-  const Policy paranoid = shipped("paranoid");
+  EXPECT_NE(shipped("strict").seccomp.write_execute, "") << "the other side";
+  const Policy paranoid = whole("paranoid");
   for (const SyscallRule& rule : paranoid.seccomp.rules)
     for (const std::string& call : rule.calls)
       if (call == "mmap" || call == "mprotect" || call == "pkey_mprotect") {
@@ -184,6 +193,11 @@ TEST(ShippedParanoid, MemoryIsNeverWritableAndExecutable) {
         protections.insert(rule.when[0].values.at(0));
       }
   EXPECT_EQ(protections, (std::set<std::uint64_t>{0, 2, 4}));
+}
+
+TEST(ShippedParanoid, RunsNothingButTheHandler) {
+  EXPECT_TRUE(shipped("paranoid").seccomp.exec_once);
+  EXPECT_FALSE(shipped("strict").seccomp.exec_once);
 }
 
 TEST(ShippedParanoid, ShowsLibrariesOnly) {

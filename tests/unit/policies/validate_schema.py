@@ -29,6 +29,9 @@ ACCEPTED = {
         "version": 1, "extends": "strict", "seccomp": {"rules": {"a": {"when": []}}}},
     "hexadecimal": condition(arg=0, op="masked_eq", mask="0xFF", value=1),
     "the largest number": condition(arg=5, op="eq", value=2**64 - 1),
+    "the switches of seccomp": {
+        "version": 1, "seccomp": {"write_execute": "a JIT compiler", "exec_once": True}},
+    "a switch taken back": {"version": 1, "extends": "strict", "seccomp": {"write_execute": None}},
     "a hidden file": {"version": 1, "filesystem": {"read_only": {"/a/.b/..c": {"why": "x"}}}},
     "the root as working directory": {"version": 1, "working_directory": "/"},
 }
@@ -40,6 +43,7 @@ REFUSED = {
     "null without extends": {"version": 1, "seccomp": {"rules": {"a": None}}},
     "a rule in part without extends": {"version": 1, "seccomp": {"rules": {"a": {"calls": ["a"]}}}},
     "an allowing default": {"version": 1, "seccomp": {"default": "allow"}},
+    "a switch without a reason": {"version": 1, "seccomp": {"write_execute": True}},
     "an empty reason": rule_with(why=""),
     "a call twice": rule_with(calls=["read", "read"]),
     "a condition without value": condition(arg=0, op="eq"),
