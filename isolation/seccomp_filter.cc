@@ -203,6 +203,13 @@ Result<BpfProgram> compile_seccomp_floor(const policies::Seccomp& profile, KillB
                         .exec_notifies = false});
 }
 
+policies::CallName look_up_call(std::string_view name) {
+  const int number =
+      ::seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, std::string(name).c_str());
+  if (number >= 0) return policies::CallName::kHere;
+  return number == __NR_SCMP_ERROR ? policies::CallName::kUnknown : policies::CallName::kElsewhere;
+}
+
 Result<BpfProgram> compile_init_seccomp(KillBy kill_by) {
   std::vector<SyscallRule> rules{
       {.name = "init",

@@ -7,9 +7,11 @@
 #include <linux/filter.h>
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "isolation/setup_error.h"
+#include "policies/oci_seccomp.h"
 #include "policies/policy.h"
 
 namespace fnrun::isolation {
@@ -35,6 +37,9 @@ enum class KillBy : std::uint8_t { kKernel, kListener };
 // (of equal verdicts the last filter's counts), and what it would let through fails with ENOSYS.
 [[nodiscard]] Result<BpfProgram> compile_seccomp_floor(const policies::Seccomp& profile,
                                                        KillBy kill_by = KillBy::kKernel);
+
+// For import_oci_seccomp().
+[[nodiscard]] policies::CallName look_up_call(std::string_view name);
 
 // The init's own filter: wait, reap, report, exit, and, where it is the listener, hear of calls and
 // kill by thread; all else kills it, and so the sandbox.

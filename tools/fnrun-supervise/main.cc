@@ -24,6 +24,7 @@
 #include "policies/policy_json.h"
 #include "policy_search.h"
 #include "probe_run.h"
+#include "seccomp_exchange.h"
 #include "supervisor/descriptor_limit.h"
 #include "supervisor/service.h"
 #include "supervisor/stderr_log.h"
@@ -252,6 +253,8 @@ int supervise(Voice& voice, const Options& options) {
     voice.complain(policy.error().to_string());
     return kExitBadPolicy;
   }
+  if (!options.import_seccomp.empty()) return import_seccomp(options, std::move(*policy));
+  if (options.export_seccomp) return export_seccomp(options, *policy);
   apply(options, *policy);
   const auto host = isolation::probe_host(options.uid_range);
   if (!host) return setup_failed(voice, host.error());

@@ -168,6 +168,12 @@ void declare(CLI::App& app, Options& options) {
   app.add_flag("--check", options.check, "check policy, handler and host, run nothing");
   app.add_flag("--probe", options.probe,
                "run fnrun-probe under the policy: exit 0 only if every promise of it holds here");
+  app.add_option("--import-seccomp", options.import_seccomp,
+                 "print the policy with the system calls of FILE, a seccomp profile of Docker, "
+                 "Podman or OCI, and how it differs from strict; run nothing")
+      ->type_name("FILE");
+  app.add_flag("--export-seccomp", options.export_seccomp,
+               "print the policy's system calls as a seccomp profile of OCI; run nothing");
   app.add_flag("--quiet", options.quiet, "no handler's stderr, no word of degraded layers");
   app.set_version_flag("--version", std::string("fnrun-supervise ") + FNRUN_VERSION);
 }
@@ -211,7 +217,11 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   if (options.probe && (!options.handler.empty() || options.check ||
                         options.mode != Mode::kSingle || app.count("--protocol") != 0))
     return usage_error("--probe runs a handler of its own, once");
-  if (options.handler.empty() && !options.check && !options.probe)
+  const bool exchange = !options.import_seccomp.empty() || options.export_seccomp;
+  if (exchange && (!options.handler.empty() || options.check || options.probe ||
+                   (options.export_seccomp && !options.import_seccomp.empty())))
+    return usage_error("--import-seccomp and --export-seccomp stand alone: they run nothing");
+  if (options.handler.empty() && !options.check && !options.probe && !exchange)
     return usage_error("no handler is given; it goes behind --");
   if (options.answer_errors && options.mode == Mode::kSingle)
     return usage_error("--on-error result is for --lines and --frames");

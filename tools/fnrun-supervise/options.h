@@ -32,6 +32,8 @@ struct Options {
   bool check = false;
   bool quiet = false;
   bool probe = false;
+  std::string import_seccomp;  // A file; "": none.
+  bool export_seccomp = false;
   std::vector<std::string> handler;
 };
 
