@@ -88,6 +88,7 @@ Runtime python() {
                {"pool", "140"},
                {"shared_memory", "hello"},
                {"gc", "collected"},
+               {"callback", "42"},
                {"files", "1048576 4 45"},
                {"copy", "3 640"},
                {"memory", "200"},

@@ -199,6 +199,22 @@ TEST_P(Runtimes, AreKilledForAnAttack) {
   EXPECT_THAT(told["message"].get<std::string>(), HasSubstr(runtime.call));
 }
 
+// Which is why no preset says exec_once: a handler that starts nothing may.
+TEST_P(Runtimes, NeedMoreThanOneExecveForChildrenOnly) {
+  const auto host = isolation::probe_host();
+  ASSERT_TRUE(host) << host.error().to_string();
+  if (!host->seccomp_listener)
+    GTEST_SKIP() << "no seccomp user notification here: a policy with exec_once is refused";
+  const Runtime& runtime = GetParam();
+  const std::string once = write_policy(
+      {{"version", 1}, {"extends", runtime.policy}, {"seccomp", {{"exec_once", true}}}});
+  const Strings answers = answers_inside(runtime, once, {"subprocess", "recursion"});
+  for (const auto& [job, answer] : runtime.jobs) {
+    EXPECT_FALSE(job == "subprocess" && answers[0] == answer);
+    EXPECT_TRUE(job != "recursion" || answers[1] == answer) << answers[1];
+  }
+}
+
 // ---- What each preset adds, taken away again ----
 
 class Presets : public RuntimeTest {};
@@ -212,6 +228,7 @@ void PrintTo(const Addition& addition, std::ostream* out) {
   *out << addition.runtime << " without " << addition.without.dump();
 }
 class Additions : public RuntimeTest, public testing::WithParamInterface<Addition> {};
+const json kNoWriteExecute{{"seccomp", {{"write_execute", nullptr}}}};
 INSTANTIATE_TEST_SUITE_P(
     , Additions,
     testing::Values(
@@ -222,6 +239,8 @@ INSTANTIATE_TEST_SUITE_P(
         Addition{"Python", {{"seccomp", {{"rules", {{"python-chmod", nullptr}}}}}}, "copy"},
         Addition{"Python", {{"seccomp", {{"rules", {{"python-no-attributes", nullptr}}}}}}, "copy"},
         Addition{"Node", {{"seccomp", {{"rules", {{"node-fchmod", nullptr}}}}}}, "copy"},
+        Addition{"Python", kNoWriteExecute, "callback"},
+        Addition{"Node", kNoWriteExecute, "crypto"}, Addition{"Java", kNoWriteExecute, "zone"},
         Addition{"Java",
                  {{"filesystem", {{"read_only", {{"/etc/java-17-openjdk/security", nullptr}}}}}},
                  "crypto"},

@@ -13,8 +13,8 @@ namespace fnrun::probe {
 namespace {
 
 constexpr Policy kPolicies[] = {Policy::kParanoid, Policy::kStrict, Policy::kCompat,
-                                Policy::kNative,   Policy::kPython, Policy::kNode,
-                                Policy::kBare};
+                                Policy::kNative,   Policy::kGo,     Policy::kPython,
+                                Policy::kNode,     Policy::kBare};
 
 std::vector<const Probe*> all_probes() {
   std::vector<const Probe*> all;
@@ -76,8 +76,8 @@ TEST(ProbeTable, HoldsTheFloor) {
 
 TEST(ProbeTable, PromisesSomethingOfNearlyEveryProbe) {
   // A table of "anything" would always be green.
-  for (const Policy policy :
-       {Policy::kParanoid, Policy::kStrict, Policy::kNative, Policy::kPython, Policy::kNode}) {
+  for (const Policy policy : {Policy::kParanoid, Policy::kStrict, Policy::kNative, Policy::kGo,
+                              Policy::kPython, Policy::kNode}) {
     std::size_t judged = 0;
     for (const Probe* probe : all_probes())
       judged += promised_of(*probe, policy).words == kMay.words ? 0U : 1U;
@@ -94,7 +94,8 @@ TEST(ProbeTable, PresetsPromiseWhatStrictDoesButForWhatTheySay) {
         ids.insert(probe->id);
     return ids;
   };
-  EXPECT_EQ(differs(Policy::kNative), (Ids{"C07", "C07b"}));
+  EXPECT_EQ(differs(Policy::kNative), (Ids{"C07", "C07b", "K15", "K15b", "K15c"}));
+  EXPECT_EQ(differs(Policy::kGo), (Ids{"K15", "K15b", "K15c"}));
   EXPECT_EQ(differs(Policy::kNode), (Ids{"C07", "C07b"}));
   EXPECT_EQ(differs(Policy::kPython), (Ids{"C07f", "C07g", "F10c", "F11e"}));
 }

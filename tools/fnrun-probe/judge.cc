@@ -8,8 +8,8 @@
 namespace fnrun::probe {
 namespace {
 
-constexpr std::array<std::string_view, 7> kPolicies{"paranoid", "strict", "compat", "native",
-                                                    "python",   "node",   "bare"};
+constexpr std::array<std::string_view, 8> kPolicies{"paranoid", "strict", "compat", "native",
+                                                    "go",       "python", "node",   "bare"};
 
 std::string errno_name(int code) {
   const char* name = ::strerrorname_np(code);

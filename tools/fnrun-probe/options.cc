@@ -53,7 +53,7 @@ void declare(CLI::App& app, Options& options) {
       ->check([](const std::string& name) {
         return policy_named(name) ? std::string() : "nothing is known of '" + name + "'";
       })
-      ->type_name("paranoid|strict|compat|native|python|node|bare");
+      ->type_name("paranoid|strict|compat|native|go|python|node|bare");
   app.add_option("--only", options.only, "these probes only")
       ->delimiter(',')
       ->type_name("ID,...")

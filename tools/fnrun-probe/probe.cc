@@ -1,6 +1,7 @@
 #include "probe.h"
 
 #include <array>
+#include <cerrno>
 
 #include "probe_table.h"
 
@@ -9,16 +10,21 @@ namespace {
 
 // Where a preset does not promise what strict promises. The mode of an own file may be set, but not
 // to become somebody else's: fchmod(2) for copies of C++ and Node, chmod(2) for those of Python.
-struct Opened {
+// Memory that is writable and executable is for who makes code as it runs: not for C++ and Go.
+struct Differing {
   Policy preset;
   std::string_view id;
   Expectation promised;
 };
-constexpr Opened kOpened[] = {
+constexpr Expectation kNoSuch = refused(ENOSYS);
+constexpr Differing kDiffering[] = {
     {Policy::kNative, "C07", kStopped}, {Policy::kNative, "C07b", kMay},
     {Policy::kNode, "C07", kStopped},   {Policy::kNode, "C07b", kMay},
     {Policy::kPython, "C07f", kMay},    {Policy::kPython, "C07g", kStopped},
     {Policy::kPython, "F10c", kMay},    {Policy::kPython, "F11e", kMay},
+    {Policy::kNative, "K15", kNoSuch},  {Policy::kGo, "K15", kNoSuch},
+    {Policy::kNative, "K15b", kNoSuch}, {Policy::kGo, "K15b", kNoSuch},
+    {Policy::kNative, "K15c", kNoSuch}, {Policy::kGo, "K15c", kNoSuch},
 };
 
 }  // namespace
@@ -51,12 +57,13 @@ Expectation promised_of(const Probe& probe, Policy policy) noexcept {
       return probe.promises.bare;
     case Policy::kStrict:
     case Policy::kNative:
+    case Policy::kGo:
     case Policy::kPython:
     case Policy::kNode:
       break;
   }
-  for (const Opened& opened : kOpened)
-    if (opened.preset == policy && opened.id == probe.id) return opened.promised;
+  for (const Differing& differing : kDiffering)
+    if (differing.preset == policy && differing.id == probe.id) return differing.promised;
   return probe.promises.strict;
 }
 

@@ -82,9 +82,18 @@ struct Family {
   std::span<const Probe> probes;
 };
 
-// The presets for languages promise what strict does, but for what they open (probe.cc). Those that
-// open nothing are held to strict itself.
-enum class Policy : std::uint8_t { kParanoid, kStrict, kCompat, kNative, kPython, kNode, kBare };
+// The presets for languages promise what strict does, but for what they open and shut (probe.cc).
+// One that does neither is held to strict itself.
+enum class Policy : std::uint8_t {
+  kParanoid,
+  kStrict,
+  kCompat,
+  kNative,
+  kGo,
+  kPython,
+  kNode,
+  kBare
+};
 [[nodiscard]] Expectation promised_of(const Probe& probe, Policy policy) noexcept;
 
 }  // namespace fnrun::probe

@@ -128,11 +128,12 @@ std::string to_list(std::span<const Row> rows) {
     text += padded(row.probe->id, 6) + padded(row.family, 12) + std::string(row.probe->title) +
             " (" + std::string(row.probe->reference) + ")\n";
     const std::string strict = to_string(promised_of(*row.probe, Policy::kStrict));
-    for (const Policy policy : {Policy::kParanoid, Policy::kStrict, Policy::kCompat,
-                                Policy::kNative, Policy::kPython, Policy::kNode, Policy::kBare}) {
+    for (const Policy policy :
+         {Policy::kParanoid, Policy::kStrict, Policy::kCompat, Policy::kNative, Policy::kGo,
+          Policy::kPython, Policy::kNode, Policy::kBare}) {
       const std::string promised = to_string(promised_of(*row.probe, policy));
-      const bool preset =
-          policy == Policy::kNative || policy == Policy::kPython || policy == Policy::kNode;
+      const bool preset = policy == Policy::kNative || policy == Policy::kGo ||
+                          policy == Policy::kPython || policy == Policy::kNode;
       if (preset && promised == strict) continue;  // As nearly everywhere.
       text += std::string(18, ' ') + padded(name_of(policy), 10) + promised + "\n";
     }

@@ -43,9 +43,10 @@ std::string shipped_in(const std::vector<fs::path>& files) {
     return is_one_of(file, {"paranoid", "strict", "compat"});
   });
   if (base == files.end()) return "";
-  // A preset opens things, and lies beside what it extends: others' files have such names, too.
+  // A preset makes promises of its own, and lies beside what it extends: others' files have such
+  // names, too.
   for (auto file = files.begin(); file != base; ++file)
-    if (is_one_of(*file, {"native", "python", "node"}) &&
+    if (is_one_of(*file, {"native", "go", "python", "node"}) &&
         file->parent_path() == base->parent_path())
       return file->stem();
   return base->stem();

@@ -214,6 +214,11 @@ def recursion():
     return "no limit"
 
 
+def callback():
+    """A function of ours for C to call: libffi makes its code as we run."""
+    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: 2 * number)(21)
+
+
 def crypto():
     ssl.create_default_context(cafile=None, capath=None)
     hashlib.scrypt(secrets.token_bytes(16), salt=b"s", n=1024, r=8, p=1)
@@ -244,8 +249,8 @@ def ptrace():
 JOBS = {
     "threads": threads, "asyncio": in_asyncio, "subprocess": in_subprocess,
     "multiprocessing": in_multiprocessing, "pool": pool, "shared_memory": in_shared_memory,
-    "gc": collected, "files": files, "copy": copy, "memory": memory, "recursion": recursion,
-    "crypto": crypto, "zone": zone, "set_user_id": set_user_id,
+    "gc": collected, "callback": callback, "files": files, "copy": copy, "memory": memory,
+    "recursion": recursion, "crypto": crypto, "zone": zone, "set_user_id": set_user_id,
     "read": read, "write": write, "connect": connect, "ptrace": ptrace,
 }
 
