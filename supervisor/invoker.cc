@@ -169,6 +169,7 @@ struct Invoker::State {
   bool stderr_ended = false;
   bool found_silent = false;  // By usable(), a moment ago.
   bool dead = false;
+  bool gone = false;
   bool finished = false;
   bool cancelled = false;
   std::optional<isolation::Exit> exit;
@@ -469,14 +470,17 @@ void Invoker::cancel() {
   state_->clean->stop();
   state_->channel.cancel();
   state_->handler_ended.cancel();
-  state_->everything_gone.cancel();
+  if (!state_->finished) state_->everything_gone.cancel();  // Who collects the end is let do so.
 }
 
 void Invoker::on_gone(std::function<void()> tell) {
   state_->everything_gone.async_wait(
       descriptor_base::wait_read,
       [weak = std::weak_ptr(state_), tell = std::move(tell)](boost::system::error_code error) {
-        if (!error && !weak.expired()) tell();
+        const auto state = weak.lock();
+        if (error || !state) return;
+        state->gone = true;
+        tell();
       });
 }
 
@@ -488,6 +492,10 @@ bool Invoker::usable() {
 
 bool Invoker::dead() const noexcept {
   return state_->dead;
+}
+
+bool Invoker::gone() const noexcept {
+  return state_->gone;
 }
 
 bool Invoker::dirty() const noexcept {

@@ -65,6 +65,8 @@ class Invoker {
   // `tell` is called on the executor when everything inside is gone, whoever ended it and whether a
   // call sees it too; not after finish(). Never from within a member of ours.
   void on_gone(std::function<void()> tell);
+  // It was told, or would have been.
+  [[nodiscard]] bool gone() const noexcept;
   // Killed. One that ended by itself is only not usable().
   [[nodiscard]] bool dead() const noexcept;
   // A call left something behind, where the policy wants none to.

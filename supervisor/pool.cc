@@ -1,6 +1,7 @@
 #include "supervisor/pool.h"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
@@ -57,8 +58,8 @@ SetupError too_many_stuck() {
 // A call's wait for a sandbox that is to be started for it.
 struct Pool::Wait {
   Wait(const asio::any_io_executor& executor, Deadline deadline) : over(executor, deadline) {}
-  asio::steady_timer over;  // Cancelled when there is something to see.
-  bool given_up = false;
+  asio::steady_timer over;             // Cancelled when there is something to see.
+  std::atomic<bool> given_up = false;  // Read by the launching thread too.
   std::optional<Started> started;
 };
 
@@ -89,7 +90,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
   std::uint64_t started = 0;
   std::uint64_t failed_starts = 0;
   std::uint64_t dirty = 0;
-  bool stopping = false;
+  std::atomic<bool> stopping = false;  // Read by the launching threads too.
   StartBackoff backoff;
   std::optional<SetupError> last_failure;
   steady_clock::time_point spare_died{};  // The last that counted as a failed start.
@@ -98,7 +99,8 @@ struct Pool::State : std::enable_shared_from_this<State> {
   asio::steady_timer retry_kill;
   asio::thread_pool threads;  // Last: its launches use what is above.
 
-  asio::awaitable<Started> start(std::vector<std::string> environment, Deadline latest);
+  asio::awaitable<Started> start(std::vector<std::string> environment, Deadline latest,
+                                 std::shared_ptr<Wait> wait);
   void watch(Invoker& invoker);
   void note(const Started& result);
   void note_failure();
@@ -125,17 +127,20 @@ struct Pool::State : std::enable_shared_from_this<State> {
   std::unique_ptr<Invoker> pop_idle();
 };
 
-// The launch on a thread of ours, everything else here.
-asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment, Deadline latest) {
+// The launch on a thread of ours, everything else here. `wait`: whose, or nobody's.
+asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment, Deadline latest,
+                                            std::shared_ptr<Wait> wait) {
   ++starting;
   const auto by_plan = plan;
+  bool begun = false;
   std::optional<Launched> launched;
   const auto launch = [&]() -> asio::awaitable<void> {
-    // It may have waited for its turn longer than its caller can.
-    if (steady_clock::now() >= latest)
-      launched.emplace(not_in_time());
-    else
+    // It may have waited for its turn longer than its caller can, or would.
+    begun = !stopping && !(wait && wait->given_up) && steady_clock::now() < latest;
+    if (begun)
       launched.emplace(Invoker::launch(launcher, by_plan, environment, latest));
+    else
+      launched.emplace(not_in_time());
     co_return;
   };
   co_await asio::co_spawn(threads, launch(), asio::use_awaitable);
@@ -144,9 +149,11 @@ asio::awaitable<Started> Pool::State::start(std::vector<std::string> environment
       *launched ? Invoker::serve(executor, std::move(**launched), options.protocol, options.log)
                 : Started(launched->error());
   // A start that a caller's own deadline cut short says nothing about the handler.
-  const bool cut_short = !result && result.error().step == isolation::SetupStep::kStartTimeout &&
-                         steady_clock::now() >= latest;
-  if (!cut_short) note(result);
+  const bool cut_short =
+      !begun || (!result && result.error().step == isolation::SetupStep::kStartTimeout &&
+                 steady_clock::now() >= latest);
+  // Nor does one by an older plan that failed.
+  if (!cut_short && (result || by_plan == plan)) note(result);
   if (result) watch(**result);
   co_return result;
 }
@@ -195,7 +202,7 @@ void Pool::State::note_failure() {
 // say no more than that one did: it may have been the host that ended them all.
 void Pool::State::note_dead(const Invoker& spare) {
   const auto now = steady_clock::now();
-  if (spare.calls_served() > 0 || spare.age() >= StartBackoff::kInterval ||
+  if (spare.plan() != plan || spare.calls_served() > 0 || spare.age() >= StartBackoff::kInterval ||
       now - spare.age() <= spare_died)
     return;
   spare_died = now;
@@ -236,7 +243,9 @@ void Pool::State::refill() {
 }
 
 asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
-  auto result = co_await state->start({}, Deadline::max());
+  std::vector<std::string> environment;
+  std::shared_ptr<Wait> nobody;  // Named: g++ 12 copies temporaries of a co_await bit by bit.
+  auto result = co_await state->start(std::move(environment), Deadline::max(), std::move(nobody));
   --state->starting_ahead;
   if (result) {
     state->add_spare(std::move(*result));
@@ -247,21 +256,24 @@ asio::awaitable<void> Pool::State::start_ahead(std::shared_ptr<State> state) {
   state->changed.cancel();
 }
 
-// A launch that has begun goes on when its call does not: it may serve the next one.
+// A launch that has begun goes on when its call does not. What comes of it serves the next one, if
+// none is idle: calls that are taken back must not gather sandboxes.
 asio::awaitable<void> Pool::State::start_for(std::shared_ptr<State> state,
                                              std::shared_ptr<Wait> wait,
                                              std::vector<std::string> environment,
                                              Deadline latest) {
   const bool anybodys = environment.empty();
-  auto result = co_await state->start(std::move(environment), latest);
+  auto of_call = wait;
+  auto result = co_await state->start(std::move(environment), latest, std::move(of_call));
   if (!wait->given_up) {
     wait->started.emplace(std::move(result));
     wait->over.cancel();
-  } else if (result && anybodys) {
+  } else if (result && anybodys && (state->idle.empty() || state->spares_missing() > 0)) {
     state->add_spare(std::move(*result));
   } else if (result) {
     state->retire(std::move(*result));
   }
+  if (wait->given_up) state->refill();  // While it was starting it counted as a spare to come.
   state->changed.cancel();
 }
 
@@ -276,9 +288,10 @@ void Pool::State::add_spare(std::unique_ptr<Invoker> invoker) {
 void Pool::State::lose_spare(const Invoker* gone) {
   const auto found = std::ranges::find(idle, gone, &std::unique_ptr<Invoker>::get);
   if (found == idle.end()) return;  // In a call, which sees it too, or on its way out.
-  note_dead(**found);
-  retire(std::move(*found));
+  auto spare = std::move(*found);
   idle.erase(found);
+  note_dead(*spare);
+  retire(std::move(spare));
   refill();
   changed.cancel();
 }
@@ -294,7 +307,7 @@ void Pool::State::refill_at(steady_clock::time_point when) {
 // As far as the reuse policy says; whether it is fit for a call is asked when it is taken.
 bool Pool::State::wanted(const Invoker& invoker) const {
   if (stopping || options.protocol == HandlerProtocol::kExec || invoker.plan() != plan ||
-      invoker.dead() || invoker.dirty())
+      invoker.dead() || invoker.gone() || invoker.dirty())
     return false;
   const policies::Reuse& reuse = plan->policy.reuse;
   const std::uint64_t served = invoker.calls_served();
@@ -334,12 +347,13 @@ void Pool::State::quarantine(std::unique_ptr<Invoker> stuck) {
 
 // Nobody waits for these.
 void Pool::State::kill_again() {
-  std::erase_if(quarantined, [&](const std::unique_ptr<Invoker>& stuck) {
-    if (!stuck->try_finish()) return false;
+  std::vector<std::unique_ptr<Invoker>> ended;
+  for (auto& stuck : quarantined)
+    if (stuck->try_finish()) ended.push_back(std::move(stuck));
+  std::erase(quarantined, nullptr);
+  for (const auto& one : ended)
     tell(PoolEvent::Kind::kReleased,
-         "the sandbox of pid " + std::to_string(stuck->pid()) + " has ended after all");
-    return true;
-  });
+         "the sandbox of pid " + std::to_string(one->pid()) + " has ended after all");
   refill();
   if (quarantined.empty() || stopping) return;
   retry_kill.expires_after(kill_patience);
@@ -437,14 +451,17 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::State::take_new(
   while (waits_on()) co_await wait->over.async_wait(asio::as_tuple(asio::use_awaitable));
   waits.erase(call);
   if (!wait->started) {
-    const bool late = !std::exchange(wait->given_up, true);
+    const bool late = !wait->given_up.exchange(true);
     if (stopping) co_return NoInvoker{Cause::kShutdown, {}};
     if (!late) co_return NoInvoker{Cause::kCancelled, {}};
     if (!begun) co_return NoInvoker{Cause::kDeadline, {}};
     co_return NoInvoker{Cause::kSetup, not_in_time()};
   }
   Started& result = *wait->started;
-  if (!result) co_return NoInvoker{Cause::kSetup, result.error()};
+  if (!result) {
+    refill();  // As in start_for().
+    co_return NoInvoker{Cause::kSetup, result.error()};
+  }
   if (stopping) {
     retire(std::move(*result));
     co_return NoInvoker{Cause::kShutdown, {}};

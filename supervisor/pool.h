@@ -92,7 +92,7 @@ class Pool {
 
   // A usable invoker: the one used last, so that its memory is warm, or a new one. With an
   // environment of the call's own it is always a new one. Ends at the deadline, or when `call` is
-  // cancelled, whatever is still starting: that becomes a spare.
+  // cancelled, whatever is still starting: that becomes a spare, if there is none.
   [[nodiscard]] boost::asio::awaitable<std::variant<Taken, NoInvoker>> take(
       std::vector<std::string> extra_environment, Deadline deadline, std::uint64_t call);
   // Its take() ends with kCancelled, if it waits.
@@ -109,8 +109,9 @@ class Pool {
 
   // Nothing is started any more, and nobody waits for a start.
   void stop();
-  // Kills what is idle, waits for what is dying, at most the policy's kill timeout. Precondition:
-  // everything that was taken was given back.
+  // Kills what is idle, and waits for what is dying, at most the policy's kill timeout, and for
+  // launches that have begun, at most its start timeout. Precondition: everything that was taken
+  // was given back.
   [[nodiscard]] boost::asio::awaitable<void> shut_down();
 
   [[nodiscard]] PoolStatus status() const;

@@ -24,15 +24,17 @@ constexpr microseconds kLatestIdle = milliseconds(500);
 constexpr microseconds kSoonestCpu = milliseconds(1);
 constexpr microseconds kBeforeDeadline = milliseconds(2);
 constexpr microseconds kPatienceAtEnd = milliseconds(2);
+constexpr microseconds kLong = milliseconds(50);  // To be looked at.
 constexpr int kRestPerLook = 9;
 constexpr microseconds kLongestRest = milliseconds(500);
 
 // The threads that look, for all watches of this process. Not Asio's system_executor: what a
-// program does there could keep limits from being held. Two, so that a handler whose memory map is
-// locked for long does not keep us from looking at the next one.
-asio::thread_pool& lookers() {
-  static asio::thread_pool all(2);
-  return all;
+// program does there could keep limits from being held. Two: who takes long to be looked at keeps
+// others waiting who do as well, and nobody else for more than one look.
+asio::thread_pool& lookers(bool long_ones) {
+  static asio::thread_pool at_quick_ones(1);
+  static asio::thread_pool at_long_ones(1);
+  return long_ones ? at_long_ones : at_quick_ones;
 }
 
 }  // namespace
@@ -62,7 +64,7 @@ ResourceWatch::ResourceWatch(asio::any_io_executor executor, isolation::Sandbox&
                (plan.use_cgroup && !plan.host.cgroup.has_peaks)),
       times_cpu_(plan.policy.limits.cpu_time_max.count() != 0),
       cgroup_tells_(plan.use_cgroup) {
-  if (samples()) lookers();  // Now, where somebody hears that it cannot be.
+  if (samples()) lookers(false);  // Now, where somebody hears that it cannot be.
 }
 
 ResourceWatch::~ResourceWatch() {
@@ -207,15 +209,16 @@ void ResourceWatch::begin_look(What what, std::optional<microseconds> cpu_by_cgr
   const std::uint64_t exact_above =
       rough ? UINT64_MAX
             : std::min(plan_.policy.limits.memory_max.bytes, resident_peak_.value_or(0));
-  asio::post(lookers(), [weak = weak_from_this(), way_back = way_back_, given_up = given_up_,
-                         sampler = sampler_, pid = sandbox_.pid(), exact_above, look]() mutable {
-    const auto began = steady_clock::now();
-    if (!*given_up) look.seen = sampler(pid, exact_above, given_up.get());
-    look.took = duration_cast<microseconds>(steady_clock::now() - began);
-    way_back->post([weak, look] {
-      if (const auto self = weak.lock()) self->looked(look);
-    });
-  });
+  asio::post(lookers(takes_long_),
+             [weak = weak_from_this(), way_back = way_back_, given_up = given_up_,
+              sampler = sampler_, pid = sandbox_.pid(), exact_above, look]() mutable {
+               const auto began = steady_clock::now();
+               if (!*given_up) look.seen = sampler(pid, exact_above, given_up.get());
+               look.took = duration_cast<microseconds>(steady_clock::now() - began);
+               way_back->post([weak, look] {
+                 if (const auto self = weak.lock()) self->looked(look);
+               });
+             });
 }
 
 void ResourceWatch::looked(const Look& look) {
@@ -227,6 +230,7 @@ void ResourceWatch::looked(const Look& look) {
   if (look.what == What::kEverything) {
     last_look_ = look.asked;
     last_look_took_ = duration_cast<microseconds>(now - look.asked);
+    takes_long_ = look.took > kLong;
     rest_until_ = now + std::min(kLongestRest, look.took * kRestPerLook);
     sample_due_ = TimePoint::max();
     if (look.seen && samples_) take_memory(look);

@@ -107,6 +107,8 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
     }
   }
   for (;;) {
+    // Also where it came between the place and the sandbox.
+    if (flights.at(of_call).cancelled) co_return refuse(of_call, Cause::kCancelled);
     auto wanted = environment;
     auto taken = co_await pool.take(std::move(wanted), deadline, of_call);
     if (auto* none = std::get_if<NoInvoker>(&taken))
@@ -131,6 +133,7 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
 
 asio::awaitable<Invocation> Service::State::serve(Input input, std::uint64_t call,
                                                   Deadline deadline, std::string client) {
+  if (flights.at(call).cancelled) co_return refuse(call, Cause::kCancelled);
   const Deadline limit =
       std::min(deadline, steady_clock::now() + pool.plan()->policy.limits.invoke_timeout);
   if (const auto why = co_await admission.enter(client, limit, call)) co_return refuse(call, *why);

@@ -82,7 +82,8 @@ class Service {
   // Ends the calls in flight as kShuttingDown; later calls end so at once.
   void stop();
   [[nodiscard]] bool stopping() const noexcept;
-  // Kills what still runs and waits for it, at most the policy's kill timeout.
+  // Kills what still runs and waits for it, and for launches that have begun; see
+  // Pool::shut_down().
   [[nodiscard]] boost::asio::awaitable<void> shut_down();
 
  private:

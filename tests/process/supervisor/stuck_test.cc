@@ -79,15 +79,11 @@ class OfStuck : public PoolTest {
     plan.cgroup_settings.push_back({"cgroup.freeze", "1"});
     return std::make_shared<const isolation::Plan>(std::move(plan));
   }
-  // Waits for a frozen child of ours, and lets it go.
-  asio::awaitable<void> thaw_one() {
-    std::string file;
-    co_await until([&] {
-      file = frozen_group();
-      return !file.empty();
-    });
-    std::ofstream(file) << 0;
+  // The launch is under way, and goes no further.
+  asio::awaitable<void> until_one_hangs() {
+    co_await until([&] { return !frozen_group().empty(); });
   }
+  void thaw_one() { std::ofstream(frozen_group()) << 0; }
 
   Invocation last_;
 
@@ -115,17 +111,59 @@ TEST_F(OfStuck, ACallThatIsTakenBackDoesNotWaitForItsStart) {
                            EXPECT_EQ(done.report.outcome, Outcome::kCancelled);
                            over = true;
                          }));
-    co_await until([&] { return service.status().starting == 1; });
+    co_await until_one_hangs();
     take_back.emit(asio::cancellation_type::terminal);
     co_await until([&] { return over; });
     EXPECT_EQ(service.status().starting, 1U) << "the launch itself goes on";
-    co_await thaw_one();
+    thaw_one();
     co_await until([&] { return service.status().idle == 1; });
     const Outcome next = co_await call(service, "burn 1", Deadline::max());
     EXPECT_EQ(next, Outcome::kOk);
     EXPECT_EQ(service.status().started, 1U) << "what nobody waited for served the next";
     co_await service.shut_down();
   });
+}
+
+// One launch has begun; those behind it are not begun for nobody, and none gathers sandboxes.
+TEST_F(OfStuck, ManyCallsThatAreTakenBackStartNothingMore) {
+  if (host.cgroup.dir.empty()) GTEST_SKIP() << "no cgroup of our own to freeze a start with";
+  Service service(context().get_executor(), *launcher, born_frozen(), lines({.places = 1}));
+  constexpr int kCalls = 20;
+  run([&]() -> asio::awaitable<void> {
+    int over = 0;
+    for (int i = 0; i < kCalls; ++i) {
+      asio::cancellation_signal take_back;
+      service.async_invoke({}, Deadline::max(), "",
+                           asio::bind_cancellation_slot(take_back.slot(), [&](Invocation done) {
+                             EXPECT_EQ(done.report.outcome, Outcome::kCancelled);
+                             ++over;
+                           }));
+      if (i == 0) co_await until_one_hangs();
+      co_await until([&] { return service.status().starting == static_cast<std::size_t>(i) + 1; });
+      take_back.emit(asio::cancellation_type::terminal);
+      co_await until([&] { return over == i + 1; });
+    }
+    thaw_one();
+    co_await until([&] { return service.status().starting == 0; });
+    EXPECT_EQ(service.status().started, 1U);
+    EXPECT_EQ(service.status().idle, 1U);
+    co_await service.shut_down();
+  });
+}
+
+// Taken back before anything of it has run.
+TEST_F(OfStuck, ACallThatIsTakenBackAtOnceStartsNothing) {
+  Service service(context().get_executor(), *launcher, greedy(), lines({.places = 1}));
+  asio::cancellation_signal take_back;
+  std::optional<Outcome> outcome;
+  service.async_invoke({}, Deadline::max(), "",
+                       asio::bind_cancellation_slot(take_back.slot(), [&](Invocation done) {
+                         outcome = done.report.outcome;
+                       }));
+  take_back.emit(asio::cancellation_type::terminal);
+  context().run();
+  EXPECT_EQ(outcome, Outcome::kCancelled);
+  EXPECT_EQ(service.status().started, 0U);
 }
 
 TEST_F(OfStuck, ACallThatQueuesBehindAHungStartEndsAtItsDeadline) {
@@ -138,12 +176,12 @@ TEST_F(OfStuck, ACallThatQueuesBehindAHungStartEndsAtItsDeadline) {
                      EXPECT_EQ(outcome, Outcome::kOk);
                      first_over = true;
                    });
-    co_await until([&] { return service.status().starting == 1; });
+    co_await until_one_hangs();
     const auto soon = std::chrono::steady_clock::now() + 20ms;
     const Outcome second = co_await call(service, "burn 1", soon);
     EXPECT_EQ(second, Outcome::kInitTimedOut);
     EXPECT_FALSE(first_over);
-    co_await thaw_one();
+    thaw_one();
     co_await until([&] { return first_over && service.status().starting == 0; });
     co_await service.shut_down();
   });
@@ -159,11 +197,11 @@ TEST_F(OfStuck, StopDoesNotWaitForAStartToTellItsCaller) {
                      EXPECT_EQ(outcome, Outcome::kShuttingDown);
                      told = true;
                    });
-    co_await until([&] { return service.status().starting == 1; });
+    co_await until_one_hangs();
     service.stop();
     co_await until([&] { return told; });
     EXPECT_EQ(service.status().starting, 1U);
-    co_await thaw_one();
+    thaw_one();
     co_await service.shut_down();
   });
 }
