@@ -163,7 +163,7 @@ struct Invoker::State {
   std::optional<Cause> over_limit;  // What the watch saw, and the sandbox was killed for.
   bool resting = false;
   bool warned = false;     // The call in flight got its warning.
-  std::uint64_t call = 0;  // 0: none in flight.
+  std::uint64_t call = 0;  // 0: none in flight, nor about to be.
   std::uint64_t calls_served = 0;
   const steady_clock::time_point born = steady_clock::now();
   bool stderr_ended = false;
@@ -312,6 +312,10 @@ isolation::Result<std::unique_ptr<Invoker>> Invoker::serve(asio::any_io_executor
     asio::co_spawn(executor, CleanState::remember(state->clean, Deadline::max()), asio::detached);
   state->watch->start();
   return std::unique_ptr<Invoker>(new Invoker(std::move(state)));
+}
+
+void Invoker::expect(std::uint64_t call) {
+  state_->call = call;
 }
 
 asio::awaitable<Invocation> Invoker::invoke(const Input& input, std::uint64_t call,

@@ -52,6 +52,8 @@ class Invoker {
   Invoker& operator=(const Invoker&) = delete;
   ~Invoker();
 
+  // Started for this call, which is about to come: what the handler says from now on is its.
+  void expect(std::uint64_t call);
   // Precondition: new or usable(), and no call in flight. A call without a deadline
   // (Deadline::max()) is refused as kSetupFailed; fnrun calls that ErrMissingTimeout.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(const Input& input, std::uint64_t call,

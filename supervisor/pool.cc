@@ -57,7 +57,9 @@ SetupError too_many_stuck() {
 
 // A call's wait for a sandbox that is to be started for it.
 struct Pool::Wait {
-  Wait(const asio::any_io_executor& executor, Deadline deadline) : over(executor, deadline) {}
+  Wait(const asio::any_io_executor& executor, Deadline deadline, std::uint64_t of_call)
+      : call(of_call), over(executor, deadline) {}
+  const std::uint64_t call;
   asio::steady_timer over;             // Cancelled when there is something to see.
   std::atomic<bool> given_up = false;  // Read by the launching thread too.
   std::optional<Started> started;
@@ -266,6 +268,7 @@ asio::awaitable<void> Pool::State::start_for(std::shared_ptr<State> state,
   auto of_call = wait;
   auto result = co_await state->start(std::move(environment), latest, std::move(of_call));
   if (!wait->given_up) {
+    if (result) (*result)->expect(wait->call);
     wait->started.emplace(std::move(result));
     wait->over.cancel();
   } else if (result && anybodys && (state->idle.empty() || state->spares_missing() > 0)) {
@@ -438,7 +441,7 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::take(
 asio::awaitable<std::variant<Taken, NoInvoker>> Pool::State::take_new(
     std::vector<std::string> environment, Deadline deadline, std::uint64_t call) {
   const auto self = shared_from_this();
-  const auto wait = std::make_shared<Wait>(executor, deadline);
+  const auto wait = std::make_shared<Wait>(executor, deadline, call);
   const auto waits_on = [&] {
     return !wait->started && !wait->given_up && steady_clock::now() < deadline;
   };
