@@ -52,7 +52,8 @@ class Invoker {
   Invoker& operator=(const Invoker&) = delete;
   ~Invoker();
 
-  // Started for this call, which is about to come: what the handler says from now on is its.
+  // Started for this call, which is about to come: what the handler says from now on is its. 0: for
+  // nobody's.
   void expect(std::uint64_t call);
   // Precondition: new or usable(), and no call in flight. A call without a deadline
   // (Deadline::max()) is refused as kSetupFailed; fnrun calls that ErrMissingTimeout.
@@ -67,7 +68,7 @@ class Invoker {
   // `tell` is called on the executor when everything inside is gone, whoever ended it and whether a
   // call sees it too; not after finish(). Never from within a member of ours.
   void on_gone(std::function<void()> tell);
-  // It was told, or would have been.
+  // It was told; never true where nobody asked to be.
   [[nodiscard]] bool gone() const noexcept;
   // Killed. One that ended by itself is only not usable().
   [[nodiscard]] bool dead() const noexcept;

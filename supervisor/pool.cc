@@ -492,6 +492,7 @@ void Pool::keep(std::size_t ready, std::size_t sandboxes_max) {
 
 void Pool::give_back(std::unique_ptr<Invoker> invoker, bool answered) {
   --state_->busy;
+  invoker->expect(0);  // It may have been taken for a call that was taken back before it began.
   if (invoker->dirty()) ++state_->dirty;
   if (answered) state_->works();
   if (state_->wanted(*invoker)) {
