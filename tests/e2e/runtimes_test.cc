@@ -215,6 +215,46 @@ TEST_P(Runtimes, NeedMoreThanOneExecveForChildrenOnly) {
   }
 }
 
+// ---- The profiles that containers have ----
+
+// Flat policies: what the runtime's own has of files, limits and variables, and another's filter.
+class ContainerProfile : public RuntimeTest, public testing::WithParamInterface<const char*> {
+ protected:
+  std::string imported(const std::string& policy) {
+    const Finished ran =
+        run({bin_dir() + "/fnrun-supervise", "--import-seccomp", profile, "--policy", policy});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr("allowed there, and never by a policy: "));
+    EXPECT_THAT(ran.err, testing::ContainsRegex("opens [0-9]+ calls: ")) << "the difference";
+    return temp.file(policy + ".json", ran.out, 0644);
+  }
+  std::string profile;
+};
+INSTANTIATE_TEST_SUITE_P(
+    , ContainerProfile,
+    testing::Values("usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json",
+                    "usr/share/containers/seccomp.json"),
+    [](const auto& instance) { return instance.index == 0 ? "Docker" : "Podman"; });
+
+TEST_P(ContainerProfile, RunsTheRuntimes) {
+  const char* root = ::secure_getenv("FNRUN_CONTAINER_PROFILES");
+  profile = std::string(root != nullptr ? root : "") + "/" + GetParam();
+  if (!std::filesystem::exists(profile))
+    GTEST_SKIP() << profile << " is not here: see tools/setup/packages --unpack";
+  std::size_t ran = 0;
+  for (const Runtime& one : runtimes()) {
+    if (!std::all_of(one.files.begin(), one.files.end(),
+                     [](const auto& file) { return std::filesystem::exists(file); }))
+      continue;
+    const Strings jobs = names_of(one);
+    const Strings answers = answers_inside(one, imported(one.policy), jobs);
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+      EXPECT_EQ(answers[i], one.jobs[i].second) << one.name << ' ' << jobs[i];
+    ++ran;
+  }
+  if (ran == 0) GTEST_SKIP() << "no runtime is installed";
+}
+
 // ---- What each preset adds, taken away again ----
 
 class Presets : public RuntimeTest {};

@@ -8,7 +8,7 @@ import tree
 
 LIST = "tools/setup/packages.txt"
 README_NAMES = ("tools/quickstart", "tools/check", LIST)
-SECTIONS = ["build", "test", "full"]
+SECTIONS = ["build", "test", "full", "files"]
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)]*)?\)")
 # A path of the tree as a document writes it: `tools/check`, `policies/strict.json`.
 QUOTED_PATH = re.compile(

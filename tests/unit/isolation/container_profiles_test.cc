@@ -1,10 +1,9 @@
 // The default profiles of Docker and Podman, where Debian's packages have them: imported, compiled,
 // and held against the file itself, read once more and naively by the tests' JSON library.
 //
-// golang-github-docker-docker-dev and golang-github-containers-common bring the files. With them
-// come 254 other packages, a firewall and network plugins, so they are not in
-// tools/setup/packages.txt; FNRUN_CONTAINER_PROFILES names a folder in which they were unpacked
-// (dpkg -x) instead of "/".
+// golang-github-docker-docker-dev and golang-github-containers-common bring the files;
+// FNRUN_CONTAINER_PROFILES names a folder in which they were unpacked (tools/setup/packages
+// --unpack, which tools/check does) instead of "/".
 #include <gmock/gmock.h>
 #include <linux/seccomp.h>
 
