@@ -6,6 +6,7 @@
 // anything takes.
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -234,6 +235,25 @@ TEST_F(Limit, ABombOfThreadsIsPidsExceeded) {
   EXPECT_EQ(ended.outcome, Outcome::kPidsExceeded) << to_json(ended);
   EXPECT_EQ(ended.evidence.limits.refused_forks != 0, has(Layer::kPids));
   EXPECT_EQ(ended.evidence.limits.processes_at_max, !has(Layer::kPids));
+}
+
+TEST_F(Limit, WhatAControllerAloneStopsSucceedsWithoutItsSettings) {
+  if (!has(Layer::kMemory)) GTEST_SKIP() << why_not(Layer::kMemory);
+  if (!has(Layer::kPids)) GTEST_SKIP() << why_not(Layer::kPids);
+  const std::vector<std::string> events{"threads 100", "use 96 1 1"};  // Threads, MiB.
+  const auto plan = [&](bool limited) {
+    auto made = std::make_shared<isolation::Plan>(
+        isolation::compile(policy, host, greedy(policy)->handler).value());
+    std::erase_if(made->limits, [](const auto& limit) { return limit.resource == RLIMIT_NPROC; });
+    if (!limited) made->cgroup_settings.clear();
+    return made;
+  };
+  const auto with = calls(plan(true), events);
+  EXPECT_LT(std::stoi(with.at(0).result->data), 64);
+  EXPECT_EQ(with.at(1).report.outcome, Outcome::kOutOfMemory) << to_json(with.at(1).report);
+  const auto without = calls(plan(false), events);
+  EXPECT_EQ(without.at(0).result->data, "100");
+  EXPECT_EQ(without.at(1).report.outcome, Outcome::kOk) << to_json(without.at(1).report);
 }
 
 TEST_F(Limit, ALimitOfProcessesThatWasTouchedDoesNotSpoilAnAnswer) {

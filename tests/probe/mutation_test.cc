@@ -1,24 +1,23 @@
-// Each layer switched off: fnrun-probe must see it, by the attempts that are written down in
-// golden/mutations and by no others.
+// Which layer stops what. Each layer switched off: fnrun-probe must see it, by the attempts that
+// are written down in golden/mutations and by no others; all layers but seccomp; and seccomp's
+// answers told apart from the others'.
 //
 // Where another layer stops the same attempts, both are off, and what shows is compared with what
 // shows without the other alone. tests/security/mutation_test.cc does the same with attempts of its
-// own, which say more; these are the ones that users have. As root, on the host's kernel.
+// own, which say more; these are the ones that users have. As root.
 #include <gmock/gmock.h>
 #include <linux/mount.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <functional>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "isolation/child/launch_plan.h"
+#include "tests/probe/golden.h"
 #include "tests/support/sandbox_fixture.h"
+#include "tools/fnrun-probe/judge.h"
 
 namespace fnrun::test {
 namespace {
@@ -46,17 +45,19 @@ Change at(const char* path, std::function<void(RootEntry&)> change) {
   };
 }
 
-// "NAME ID ID …"; "ID?" where hosts differ.
-std::map<std::string, std::vector<std::string>> golden() {
-  std::ifstream file(FNRUN_GOLDEN_DIR "/mutations");
-  std::map<std::string, std::vector<std::string>> all;
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string name;
-    if (!(words >> name)) continue;
-    for (std::string word; words >> word;) all[name].push_back(word);
-  }
-  return all;
+// Not one of the sandbox's own switches: what is written into the files of its group.
+constexpr std::uint32_t kSwitchCgroupLimits = 1U << 31;
+
+// A word of golden/mutations: "ID", "ID?" where hosts differ, "ID(6.8)" from that kernel on.
+struct Notice {
+  std::string id;
+  bool certain = true;
+};
+Notice parse_notice(const std::string& word, std::pair<int, int> kernel) {
+  if (word.ends_with('?')) return {word.substr(0, word.size() - 1), false};
+  const std::size_t since = word.find('(');
+  if (since == std::string::npos) return {word};
+  return {word.substr(0, since), isolation::parse_kernel_release(word.substr(since + 1)) <= kernel};
 }
 
 class OfMutants : public SandboxTest {
@@ -66,17 +67,21 @@ class OfMutants : public SandboxTest {
     ::syscall(SYS_keyctl, /*KEYCTL_JOIN_SESSION_KEYRING=*/1, nullptr);
     SandboxTest::SetUp();
   }
-  // "ID broken" of what strict promises and does not hold then, "ID open" of what is.
-  Ids seen(std::uint32_t off, const Change& change = {}) {
-    isolation::Plan mutant = plan({FNRUN_PROBE, "--expect", "strict", "--json"});
-    mutant.switched_off = off;
+  // The rows of a whole run, judged by strict.
+  json rows(const policies::Policy& policy, std::uint32_t off, const Change& change = {}) {
+    isolation::Plan mutant = plan({FNRUN_PROBE, "--expect", "strict", "--json"}, policy);
+    mutant.switched_off = off & ~kSwitchCgroupLimits;
+    if ((off & kSwitchCgroupLimits) != 0) mutant.cgroup_settings.clear();
     if (change) change(mutant);
     const Ran ran = run(mutant);
     const json report = json::parse(ran.out, nullptr, /*allow_exceptions=*/false);
     EXPECT_FALSE(report.is_discarded()) << ran.out << ran.err;
+    return report.is_discarded() ? json::array() : report["probes"];
+  }
+  // "ID broken" of what strict promises and does not hold then, "ID open" of what is.
+  Ids seen(std::uint32_t off, const Change& change = {}) {
     Ids ids;
-    if (report.is_discarded()) return ids;
-    for (const json& row : report["probes"])
+    for (const json& row : rows(strict, off, change))
       for (const char* key : {"verdict", "result"})
         if (row[key] == "broken" || row[key] == "open")
           ids.insert(row["id"].get<std::string>() + " " + row[key].get<std::string>());
@@ -89,6 +94,8 @@ class ProbeUnder : public OfMutants, public testing::WithParamInterface<Mutation
 TEST_P(ProbeUnder, TurnsItsProbesRedAndOnlyThem) {
   if (!host.privileged) GTEST_SKIP() << "needs root: unprivileged, other layers are in force";
   const Mutation& mutation = GetParam();
+  if ((mutation.off & kSwitchCgroupLimits) != 0 && !host.cgroup.has(policies::Layer::kPids))
+    GTEST_SKIP() << "no controllers here; run in the VM";
   const Ids before = seen(mutation.others);
   Ids red;
   for (const std::string& one : seen(mutation.off | mutation.others, mutation.change))
@@ -96,11 +103,11 @@ TEST_P(ProbeUnder, TurnsItsProbesRedAndOnlyThem) {
   EXPECT_FALSE(red.empty()) << "nobody would notice";
   std::string all = mutation.name;
   for (const std::string& id : red) all += " " + id;
-  auto written = golden();
+  Golden written = golden("mutations");
   for (const std::string& word : written[mutation.name]) {
-    const bool optional = word.ends_with('?');
-    const bool found = red.erase(optional ? word.substr(0, word.size() - 1) : word) != 0;
-    EXPECT_TRUE(found || optional) << word << " notices no more";
+    const Notice notice = parse_notice(word, isolation::parse_kernel_release(host.kernel_release));
+    const bool found = red.erase(notice.id) != 0;
+    EXPECT_TRUE(found || !notice.certain) << word << " notices no more";
   }
   EXPECT_TRUE(red.empty()) << "written down is not what was seen:\n" << all;
 }
@@ -113,7 +120,8 @@ const Mutation kMutations[] = {
     {"no_new_privs", kSwitchNoNewPrivs, kFilters},  // Without it no filter can be loaded.
     {"landlock", kSwitchLandlock, kSwitchReadOnlyRoot},
     {"read_only_root", kSwitchReadOnlyRoot, kSwitchLandlock},
-    {"rlimits", kSwitchRlimits},
+    {"rlimits", kSwitchRlimits, kSwitchCgroupLimits},
+    {"cgroup_limits", kSwitchCgroupLimits, kSwitchRlimits},
     {"keyring", kSwitchKeyring, kSwitchSeccomp},
     {"init_not_dumpable", kSwitchNonDumpable, kSwitchLandlock},
     {"descriptors_closed", kSwitchCloseFds},
@@ -124,7 +132,7 @@ const Mutation kMutations[] = {
     {"user_namespace", kSwitchUserNamespace},
     {"pid_namespace", kSwitchPidNamespace, kFilters | kSwitchUserNamespace},
     {"pivot_root", kSwitchPivotRoot, kSwitchLandlock},
-    {"uid_map", kSwitchUidMap},
+    {"uid_map", kSwitchUidMap, kSwitchCgroupLimits},
     {"time_namespace", kSwitchTimeNamespace},
     {"proc_subset", 0, 0, at("proc", [](RootEntry& entry) { entry.source = ""; })},
     {"noexec_tmp", 0, kSwitchLandlock,
@@ -141,6 +149,37 @@ TEST_F(OfMutants, WithoutAMountNamespaceNothingStarts) {
   const isolation::SetupError error = failure(mutant);
   EXPECT_EQ(error.step, isolation::SetupStep::kMountPropagation) << error.to_string();
   EXPECT_EQ(error.os_errno, EPERM) << error.to_string();
+}
+
+// The run without seccomp: what the other layers stop alone.
+TEST_F(OfMutants, WithoutSeccompTheOtherLayersAnswerAsWrittenDown) {
+  if (!host.privileged) GTEST_SKIP() << "needs root: unprivileged, other layers are in force";
+  Golden written = golden("without-seccomp");
+  const json all = rows(strict, kSwitchSeccomp);
+  EXPECT_EQ(written.size(), all.size());
+  for (const json& row : all)
+    EXPECT_THAT(written[row["id"]], testing::Contains(answer_of(row)))
+        << row["id"].get<std::string>() << ' ' << answer_of(row);
+}
+
+// The attribution run: each refusal of the filter by errno is a number that nobody else returns.
+TEST_F(OfMutants, TaggedAnswersTellTheLayerAsWrittenDown) {
+  if (!host.privileged) GTEST_SKIP() << "needs root: unprivileged, other layers are in force";
+  using Kind = policies::SyscallAction::Kind;
+  policies::Policy tagged = strict;
+  ASSERT_EQ(tagged.seccomp.default_action.kind, Kind::kErrno);
+  tagged.seccomp.default_action.os_errno = probe::kTagDefault;
+  for (policies::SyscallRule& rule : tagged.seccomp.rules)
+    if (rule.action.kind == Kind::kErrno) rule.action.os_errno = probe::kTagRule;
+  Golden written = golden("attribution");
+  const json all = rows(tagged, 0);
+  EXPECT_EQ(written.size(), all.size());
+  for (const json& row : all) {
+    const std::string answer =
+        row["layer"].is_null() ? answer_of(row) : row["layer"].get<std::string>();
+    EXPECT_THAT(written[row["id"]], testing::Contains(answer))
+        << row["id"].get<std::string>() << ' ' << answer;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Without, ProbeUnder, testing::ValuesIn(kMutations),

@@ -90,6 +90,8 @@ bool holds(std::span<const Row> rows, Policy policy, bool whole_table) noexcept 
 std::string_view layer_of(const Saw& saw) noexcept {
   if (saw.word != Word::kBlocked) return "";
   if (saw.signal == SIGSYS) return "seccomp";
+  if (saw.os_errno == kTagDefault) return "seccomp-default";
+  if (saw.os_errno == kTagRule) return "seccomp-rule";
   if (saw.os_errno == EROFS) return "mounts";
   if (saw.os_errno == EMFILE || saw.signal == SIGXFSZ || saw.signal == SIGXCPU) return "rlimits";
   return "";

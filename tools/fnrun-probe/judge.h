@@ -45,6 +45,11 @@ struct Counts {
 // of open ones.
 [[nodiscard]] bool holds(std::span<const Row> rows, Policy policy, bool whole_table) noexcept;
 
+// Errnos that no kernel returns: a profile that refuses with nothing else (SECCOMP_RET_ERRNO
+// carries up to 4095) shows in a report as the layer "seccomp-default", "seccomp-rule".
+inline constexpr int kTagDefault = 3001;
+inline constexpr int kTagRule = 3003;
+
 // The layer that stopped it, where the answer can come from one only; "" where it is not known.
 [[nodiscard]] std::string_view layer_of(const Saw& saw) noexcept;
 // "blocked(EPERM)", "blocked(SIGSYS, seccomp)", "limited(64)", "open".
