@@ -15,7 +15,7 @@ import size
 import tree
 import words
 
-PACKAGES = "[build]\ncmake  # builds\n[test]\njq  # reads\n[full]\nclang  # fuzzes\n"
+PACKAGES = "[build]\ncmake  # builds\n[test]\njq  # reads\n[full]\nclang  # fuzzes\n[files]\nprofiles  # are read\n"
 
 
 class HouseTest(unittest.TestCase):
