@@ -3,13 +3,18 @@
 #include <fcntl.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -47,6 +52,23 @@ bool keep_file(const char* name, bool open_only) {
   return close(fd) == 0 && wrote;
 }
 
+// Named to mislead whoever reads the process's line in /proc, or shows it on a terminal.
+bool keep_tricky_process() {
+  const pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_NAME, "a) Z 1 (\n\x1b[2J");
+    pause_for_ever();
+  }
+  return child > 0;
+}
+
+// Deeper than any path is long.
+bool keep_deep_folders() {
+  for (int i = 0; i < 3000; ++i)
+    if (mkdir("deep", 0700) != 0 || chdir("deep") != 0) return false;
+  return chdir("/tmp") == 0;
+}
+
 bool keep(const std::string& what) {
   if (what == "nothing") return true;
   if (what == "process") return keep_process(false);
@@ -54,6 +76,9 @@ bool keep(const std::string& what) {
   if (what == "orphan") return keep_process(true);
   if (what == "descriptor") return open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0;
   if (what == "file") return keep_file("/tmp/kept-file", false);
+  if (what == "tricky_file") return keep_file("/tmp/\x1b[2J\n\xff\xc0", false);
+  if (what == "tricky_process") return keep_tricky_process();
+  if (what == "deep_folders") return keep_deep_folders();
   if (what == "unlinked_file") return keep_file("/tmp/unlinked", true);
   if (what == "segment") return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) >= 0;
   if (what == "semaphores") return semget(IPC_PRIVATE, 1, IPC_CREAT | 0600) >= 0;
@@ -67,6 +92,30 @@ bool use_and_tidy() {
   const pid_t child = fork();
   if (child == 0) _exit(0);
   return wrote && child > 0 && waitpid(child, nullptr, 0) == child;
+}
+
+// Each of our descriptors through each of the three that we were given.
+std::string pass_descriptors() {
+  for (const int through : {0, 1, 2}) {
+    for (int fd = 0; fd < 3; ++fd) {
+      char byte = 'x';
+      iovec data{&byte, 1};
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+      msghdr message{};
+      message.msg_iov = &data;
+      message.msg_iovlen = 1;
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      cmsghdr* const header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof fd);
+      memcpy(CMSG_DATA(header), &fd, sizeof fd);
+      if (sendmsg(through, &message, MSG_DONTWAIT) >= 0 || errno != ENOTSOCK)
+        return "not refused as no socket";
+    }
+  }
+  return "no socket";
 }
 
 std::string await_signal() {
@@ -91,6 +140,7 @@ std::string answer_to(std::istringstream& words) {
   words >> verb >> what;
   if (verb == "keep") return keep(what) ? "kept" : "failed";
   if (verb == "tidy") return use_and_tidy() ? "tidy" : "failed";
+  if (verb == "pass_descriptors") return pass_descriptors();
   if (verb == "await_signal") return await_signal();
   if (verb == "look") return look_around();
   if (verb == "move") return chdir("/") == 0 && setenv("KEPT", "1", 1) == 0 ? "moved" : "failed";

@@ -1,4 +1,5 @@
 // What a call may leave behind, and what becomes of a sandbox between two calls.
+#include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <fstream>
@@ -42,6 +43,9 @@ TEST_P(OfCleanReuse, WhatACallLeavesIsNamedAndEndsItsSandbox) {
   ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
   EXPECT_EQ(done[0].result->data, "kept") << "the caller has its answer all the same";
   EXPECT_THAT(done[0].report.leftovers, testing::Contains(HasSubstr(GetParam().named)));
+  const std::string line = to_json(done[0].report);
+  EXPECT_TRUE(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c <= '~'; }))
+      << "what is named by the handler forges no line and no terminal: " << line;
   EXPECT_NE(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
   EXPECT_THAT(done[1].report.leftovers, IsEmpty());
   EXPECT_EQ(status_.dirty, 1U);
@@ -61,6 +65,9 @@ constexpr Kept kKept[] = {{"process", "(keeper)"},
                           {"orphan", "(keeper)"},
                           {"descriptor", "(/dev/null)"},
                           {"file", "1 file and 4096 bytes more in /tmp: kept-file"},
+                          {"tricky_file", "4096 bytes more in /tmp: \x1b[2J\n\xff\xc0"},
+                          {"tricky_process", "(a) Z 1 (\n\x1b[2J)"},
+                          {"deep_folders", "3000 files and 0 bytes more in /tmp: deep"},
                           {"unlinked_file", "/tmp/unlinked (deleted)"}};
 INSTANTIATE_TEST_SUITE_P(, OfCleanReuse, testing::ValuesIn(kKept),
                          [](const auto& test) { return std::string(test.param.what); });
@@ -109,6 +116,13 @@ TEST_F(OfReuse, IpcObjectsAreCountedWithPrivilegeAndRefusedWithout) {
     EXPECT_THAT(done[0].report.leftovers, ElementsAre(HasSubstr(named)));
     EXPECT_NE(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
   }
+}
+
+// The handler's stdio are pipes: what a socket would carry along takes no place in our own table.
+TEST_F(OfReuse, NoDescriptorCanBePassedOut) {
+  const auto done = two_calls(keeper(), "pass_descriptors");
+  ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
+  EXPECT_EQ(done[0].result->data, "no socket");
 }
 
 // What spins inside from the start: there is no moment at which everything sleeps.
