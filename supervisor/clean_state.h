@@ -25,7 +25,7 @@ namespace fnrun::supervisor {
 class CleanState {
  public:
   // `wanted`: whether calls must leave nothing behind; else nothing is ever looked at. `log` gets
-  // lines that hold words of the handler.
+  // text that holds words of the handler, as they are.
   CleanState(boost::asio::any_io_executor executor, isolation::Sandbox& sandbox,
              const isolation::Plan& plan, bool wanted, std::function<void(std::string_view)> log);
 

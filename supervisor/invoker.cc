@@ -136,7 +136,7 @@ struct Invoker::State {
             std::make_shared<CleanState>(ex, sandbox, *plan,
                                          plan->policy.reuse.mode == policies::Reuse::Mode::kClean &&
                                              protocol != HandlerProtocol::kExec,
-                                         [this](std::string_view line) { log_line(line); })) {}
+                                         [this](std::string_view text) { say(text); })) {}
   ~State() {
     watch->stop();
     clean->stop();
@@ -177,6 +177,8 @@ struct Invoker::State {
   void log_line(std::string_view line) {
     if (log_sink) log_sink(call, line);
   }
+  // Our own words, which may name what the handler has named.
+  void say(std::string_view text) { log_line(escape_for_terminal(text)); }
   static asio::awaitable<void> read_stderr(std::shared_ptr<State> state);
   void end_stderr();
   bool speaks_unasked();
@@ -229,8 +231,8 @@ bool Invoker::State::speaks_unasked() {
 // The end of its streams ends the call, if one is in flight.
 void Invoker::State::exceeded(Cause cause) {
   if (call == 0)
-    log_line(std::string("killed between calls: it went beyond limits.") +
-             (cause == Cause::kOverMemory ? "memory_max_bytes" : "cpu_time_max_ms"));
+    say(std::string("killed between calls: it went beyond limits.") +
+        (cause == Cause::kOverMemory ? "memory_max_bytes" : "cpu_time_max_ms"));
   over_limit = cause;
   dead = true;
   sandbox.kill(kill_reason(cause));
@@ -262,7 +264,7 @@ void Invoker::State::warn() {
   const auto sent = sandbox.signal_handler(plan->policy.warning.signal);
   warned = sent.has_value();
   if (!sent && sent.error().os_errno != ESRCH)
-    log_line("the warning could not be sent: " + sent.error().to_string());
+    say("the warning could not be sent: " + sent.error().to_string());
 }
 
 Invoker::Invoker(std::shared_ptr<State> state) : state_(std::move(state)) {}
@@ -513,13 +515,13 @@ void Invoker::rest() {
   if (const auto frozen = state_->sandbox.begin_freeze(); frozen)
     state_->resting = true;
   else
-    state_->log_line("it could not be frozen between two calls: " + frozen.error().to_string());
+    state_->say("it could not be frozen between two calls: " + frozen.error().to_string());
 }
 
 bool Invoker::wake() {
   if (!std::exchange(state_->resting, false)) return true;
   const auto thawed = state_->sandbox.thaw();
-  if (!thawed) state_->log_line("it could not be woken: " + thawed.error().to_string());
+  if (!thawed) state_->say("it could not be woken: " + thawed.error().to_string());
   return thawed.has_value();
 }
 

@@ -18,6 +18,7 @@
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <thread>
 
 namespace {
 
@@ -94,28 +95,36 @@ bool use_and_tidy() {
   return wrote && child > 0 && waitpid(child, nullptr, 0) == child;
 }
 
-// Each of our descriptors through each of the three that we were given.
+// A copy of our stderr; 0 or an errno.
+int pass_descriptor(int through) {
+  const int fd = 2;
+  char byte = 'x';
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  return sendmsg(through, &message, MSG_DONTWAIT) == 1 ? 0 : errno;
+}
+
+// Through what we were given, and through a socket, where it must go.
 std::string pass_descriptors() {
-  for (const int through : {0, 1, 2}) {
-    for (int fd = 0; fd < 3; ++fd) {
-      char byte = 'x';
-      iovec data{&byte, 1};
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-      msghdr message{};
-      message.msg_iov = &data;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* const header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof fd);
-      memcpy(CMSG_DATA(header), &fd, sizeof fd);
-      if (sendmsg(through, &message, MSG_DONTWAIT) >= 0 || errno != ENOTSOCK)
-        return "not refused as no socket";
-    }
-  }
-  return "no socket";
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return "no socket to compare";
+  const bool goes = pass_descriptor(pair[0]) == 0;
+  close(pair[0]);
+  close(pair[1]);
+  if (!goes) return "not through a socket either";
+  for (const int through : {0, 1, 2})
+    if (pass_descriptor(through) != ENOTSOCK) return "not refused as no socket";
+  return "through a socket only";
 }
 
 std::string await_signal() {
@@ -124,6 +133,16 @@ std::string await_signal() {
   int number = 0;
   sigwait(&all, &number);
   return "got " + std::to_string(number);
+}
+
+// Behind the answer, and behind the look at what it left: when a signal tells.
+bool keep_on_signal(const std::string& what) {
+  std::thread([what] {
+    (void)await_signal();
+    (void)keep(what);
+    pause_for_ever();
+  }).detach();
+  return true;
 }
 
 // What an earlier call may have changed for a later one.
@@ -139,6 +158,7 @@ std::string answer_to(std::istringstream& words) {
   std::string what;
   words >> verb >> what;
   if (verb == "keep") return keep(what) ? "kept" : "failed";
+  if (verb == "keep_on_signal") return keep_on_signal(what) ? "ready" : "failed";
   if (verb == "tidy") return use_and_tidy() ? "tidy" : "failed";
   if (verb == "pass_descriptors") return pass_descriptors();
   if (verb == "await_signal") return await_signal();

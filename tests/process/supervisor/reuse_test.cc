@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "isolation/leftovers.h"
+#include "isolation/process_tree.h"
 #include "tests/process/supervisor/pool_fixture.h"
 
 namespace fnrun::supervisor {
@@ -16,6 +17,10 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+
+bool printable(std::string_view line) {
+  return std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
 
 class OfReuse : public PoolTest {
  protected:
@@ -44,8 +49,7 @@ TEST_P(OfCleanReuse, WhatACallLeavesIsNamedAndEndsItsSandbox) {
   EXPECT_EQ(done[0].result->data, "kept") << "the caller has its answer all the same";
   EXPECT_THAT(done[0].report.leftovers, testing::Contains(HasSubstr(GetParam().named)));
   const std::string line = to_json(done[0].report);
-  EXPECT_TRUE(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c <= '~'; }))
-      << "what is named by the handler forges no line and no terminal: " << line;
+  EXPECT_TRUE(printable(line)) << "what the handler named forges no line: " << line;
   EXPECT_NE(done[0].report.sandbox.pid, done[1].report.sandbox.pid);
   EXPECT_THAT(done[1].report.leftovers, IsEmpty());
   EXPECT_EQ(status_.dirty, 1U);
@@ -118,11 +122,45 @@ TEST_F(OfReuse, IpcObjectsAreCountedWithPrivilegeAndRefusedWithout) {
   }
 }
 
+// What appears when nobody looks any more is told in the log, whose lines go to terminals.
+TEST_F(OfReuse, WhatIsFoundBetweenCallsIsToldInWordsThatForgeNothing) {
+  strict.reuse.mode = Reuse::Mode::kClean;
+  std::vector<std::string> said;
+  ServiceOptions options = lines({.places = 1});
+  options.log = [&](std::uint64_t, std::string_view line) { said.emplace_back(line); };
+  Service service(context().get_executor(), *launcher, keeper(), options);
+  const auto has_appeared = [](pid_t init) {
+    for (const isolation::Process& process : isolation::descendants(init)) {
+      std::ifstream file("/proc/" + std::to_string(process.pid) + "/comm");
+      std::string name;
+      if (std::getline(file, name) && name.starts_with("a) Z")) return true;
+    }
+    return false;
+  };
+  const auto story = [&]() -> asio::awaitable<void> {
+    Input first{"keep_on_signal tricky_process", {}};
+    const auto ready = co_await service.invoke(std::move(first));
+    EXPECT_THAT(ready.report.leftovers, IsEmpty()) << to_json(ready.report);
+    const pid_t init = ready.report.sandbox.pid;
+    EXPECT_EQ(::kill(isolation::handler_below(init).value_or(-1), SIGUSR1), 0);
+    while (!has_appeared(init)) co_await asio::post(context(), asio::use_awaitable);
+    Input next{"pid", {}};
+    const auto second = co_await service.invoke(std::move(next));
+    EXPECT_NE(second.report.sandbox.pid, init);
+    co_await service.shut_down();
+  };
+  asio::co_spawn(context(), story(), asio::detached);
+  context().run();
+  EXPECT_THAT(said,
+              testing::Contains(HasSubstr("killed between calls, which left behind process")));
+  for (const std::string& line : said) EXPECT_TRUE(printable(line)) << line;
+}
+
 // The handler's stdio are pipes: what a socket would carry along takes no place in our own table.
 TEST_F(OfReuse, NoDescriptorCanBePassedOut) {
   const auto done = two_calls(keeper(), "pass_descriptors");
   ASSERT_EQ(done[0].report.outcome, Outcome::kOk) << to_json(done[0].report);
-  EXPECT_EQ(done[0].result->data, "no socket");
+  EXPECT_EQ(done[0].result->data, "through a socket only");
 }
 
 // What spins inside from the start: there is no moment at which everything sleeps.
