@@ -264,7 +264,9 @@ asio::awaitable<void> Pool::State::start_for(std::shared_ptr<State> state,
                                              std::shared_ptr<Wait> wait,
                                              std::vector<std::string> environment,
                                              Deadline latest) {
-  const bool anybodys = environment.empty();
+  // The policy's own limit is enough for what may serve anybody.
+  const bool anybodys = environment.empty() && state->options.protocol != HandlerProtocol::kExec;
+  if (anybodys) latest = Deadline::max();
   auto of_call = wait;
   auto result = co_await state->start(std::move(environment), latest, std::move(of_call));
   if (!wait->given_up) {
@@ -401,6 +403,7 @@ isolation::Result<void> Pool::warm_up(std::size_t count) {
   State& state = *state_;
   if (state.options.protocol == HandlerProtocol::kExec) return {};
   while (state.idle.size() < count) {
+    if (state.quarantined.size() >= kQuarantinedMax) return too_many_stuck();
     auto launched = Invoker::launch(state.launcher, state.plan, {});
     Started one = launched ? Invoker::serve(state.executor, std::move(*launched),
                                             state.options.protocol, state.options.log)
@@ -447,7 +450,11 @@ asio::awaitable<std::variant<Taken, NoInvoker>> Pool::State::take_new(
   };
   waits.emplace(call, wait);
   while (dying > kDyingMax && waits_on()) co_await await_change(deadline);
-  const bool begun = waits_on();
+  const bool begun = waits_on() && quarantined.size() < kQuarantinedMax;
+  if (!begun && waits_on()) {
+    waits.erase(call);
+    co_return NoInvoker{Cause::kSetup, too_many_stuck()};
+  }
   if (begun)
     asio::co_spawn(executor, start_for(self, wait, std::move(environment), deadline),
                    asio::detached);
