@@ -7,6 +7,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
+#include "isolation/signal_block.h"
+
 namespace fnrun::supervisor {
 namespace {
 
@@ -25,6 +27,7 @@ constexpr microseconds kSoonestCpu = milliseconds(1);
 constexpr microseconds kBeforeDeadline = milliseconds(2);
 constexpr microseconds kPatienceAtEnd = milliseconds(2);
 constexpr microseconds kLong = milliseconds(50);  // To be looked at.
+constexpr int kQuickLooks = 100;  // In a row, of a watch that is to count as quick again.
 constexpr int kRestPerLook = 9;
 constexpr microseconds kLongestRest = milliseconds(500);
 
@@ -32,8 +35,12 @@ constexpr microseconds kLongestRest = milliseconds(500);
 // program does there could keep limits from being held. Two: who takes long to be looked at keeps
 // others waiting who do as well, and nobody else for more than one look.
 asio::thread_pool& lookers(bool long_ones) {
-  static asio::thread_pool at_quick_ones(1);
-  static asio::thread_pool at_long_ones(1);
+  const auto start = []() -> asio::thread_pool& {
+    const isolation::SignalBlock signals_are_the_programs;
+    return *new asio::thread_pool(1);  // Never joined: a look that hangs would hang the exit.
+  };
+  static asio::thread_pool& at_quick_ones = start();
+  static asio::thread_pool& at_long_ones = start();
   return long_ones ? at_long_ones : at_quick_ones;
 }
 
@@ -63,7 +70,8 @@ ResourceWatch::ResourceWatch(asio::any_io_executor executor, isolation::Sandbox&
       samples_(plan.sample_memory || plan.sample_processes ||
                (plan.use_cgroup && !plan.host.cgroup.has_peaks)),
       times_cpu_(plan.policy.limits.cpu_time_max.count() != 0),
-      cgroup_tells_(plan.use_cgroup) {
+      cgroup_tells_(plan.use_cgroup),
+      quick_looks_(kQuickLooks) {
   if (samples()) lookers(false);  // Now, where somebody hears that it cannot be.
 }
 
@@ -93,7 +101,7 @@ void ResourceWatch::begin_call(const std::optional<isolation::CpuTime>& used, Ti
     cpu_before_.reset();
     if (const auto known = used ? used : sandbox_.cpu_time())
       take_cpu(known->total(), now);
-    else
+    else if (now >= rest_until_)
       begin_look(What::kCpuTime, std::nullopt);
   }
   sample_due_ = std::min(sample_due_, next_sample(now));
@@ -148,7 +156,8 @@ ResourceWatch::TimePoint ResourceWatch::next_sample(TimePoint now) const {
     const auto last = deadline_ - before_deadline();
     if (in_call_ && last > now) wait = std::min(wait, duration_cast<microseconds>(last - now));
   }
-  if (times_cpu_ && !cgroup_tells_) wait = std::min(wait, until_cpu_is_used_up());
+  if (times_cpu_ && !cgroup_tells_)  // At once, where a call's account has not begun.
+    wait = std::min(wait, cpu_before_ ? until_cpu_is_used_up() : microseconds{});
   return std::max(now + wait, rest_until_);
 }
 
@@ -175,7 +184,7 @@ asio::awaitable<void> ResourceWatch::look_at_end() {
   if (over_ || now - last_look_ <= 2 * before_deadline()) co_return;
   if (samples() && last_look_took_ <= kPatienceAtEnd) sample_due_ = now;
   look();
-  if (!looking_ || over_) co_return;
+  if (!looking_ || over_ || last_look_took_ > kPatienceAtEnd) co_return;
   look_ended_.expires_at(now + kPatienceAtEnd);
   co_await look_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
@@ -209,7 +218,7 @@ void ResourceWatch::begin_look(What what, std::optional<microseconds> cpu_by_cgr
   const std::uint64_t exact_above =
       rough ? UINT64_MAX
             : std::min(plan_.policy.limits.memory_max.bytes, resident_peak_.value_or(0));
-  asio::post(lookers(takes_long_),
+  asio::post(lookers(quick_looks_ < kQuickLooks),
              [weak = weak_from_this(), way_back = way_back_, given_up = given_up_,
               sampler = sampler_, pid = sandbox_.pid(), exact_above, look]() mutable {
                const auto began = steady_clock::now();
@@ -227,18 +236,15 @@ void ResourceWatch::looked(const Look& look) {
   if (over_) return;
   const auto now = steady_clock::now();
   const bool of_this_call = look.call == call_;
+  quick_looks_ = look.took > kLong ? 0 : std::min(quick_looks_ + 1, kQuickLooks);
+  rest_until_ = now + std::min(kLongestRest, look.took * kRestPerLook);
   if (look.what == What::kEverything) {
     last_look_ = look.asked;
     last_look_took_ = duration_cast<microseconds>(now - look.asked);
-    takes_long_ = look.took > kLong;
-    rest_until_ = now + std::min(kLongestRest, look.took * kRestPerLook);
     sample_due_ = TimePoint::max();
     if (look.seen && samples_) take_memory(look);
   }
   if (look.seen && times_cpu_ && !cgroup_tells_ && of_this_call) take_cpu(look.seen->cpu, now);
-  // A call that began meanwhile still has to know where it began.
-  if (!of_this_call && in_call_ && times_cpu_ && !cpu_before_)
-    begin_look(What::kCpuTime, std::nullopt);
   sample_due_ = std::min(sample_due_, next_sample(now));
   arm();
 }

@@ -10,8 +10,8 @@
 //
 // Counters of a cgroup are read on the executor. Processes are looked at on one of two threads that
 // all watches share: that takes as long as the handler likes, and others have deadlines. Those that
-// took long have the second thread among themselves. One look
-// at a time; what it says is heard on the executor, unless the watch was stopped meanwhile.
+// took long have the second thread among themselves, until they were quick many times in a row. One
+// look at a time; what it says is heard on the executor, unless the watch was stopped meanwhile.
 #pragma once
 
 #include <atomic>
@@ -97,7 +97,7 @@ class ResourceWatch : public std::enable_shared_from_this<ResourceWatch> {
   bool in_call_ = false;
   bool over_ = false;
   bool looking_ = false;
-  bool takes_long_ = false;  // To look at.
+  int quick_looks_;  // In a row, as far as they count.
   std::uint64_t call_ = 0;
   TimePoint deadline_ = TimePoint::max();  // Of the call.
   TimePoint cpu_due_ = TimePoint::max();   // To read the cgroup's counter.

@@ -176,12 +176,14 @@ FnrunRuntimeStarter::~FnrunRuntimeStarter() {
   stop();
 }
 
-// The thread holds nothing of ours but the launch: whoever waits may go at any time.
+// The thread holds nothing of ours but the launch: whoever waits may go at any time, and so may we.
 asio::awaitable<RuntimeOr> FnrunRuntimeStarter::start(std::uint64_t, Deadline latest) {
+  const asio::any_io_executor executor = executor_;
+  const LogSink log = options_.log;
   const auto launch =
       std::make_shared<Launch>(Launch{launcher_, plan_, options_.environment, latest, stopped_});
-  const auto done = std::make_shared<asio::steady_timer>(executor_, Deadline::max());
-  const ClosedAtLast here(executor_);
+  const auto done = std::make_shared<asio::steady_timer>(executor, Deadline::max());
+  const ClosedAtLast here(executor);
   asio::post(threads_, [launch, way_back = here.way_back, weak = std::weak_ptr(done)] {
     launch->run();
     way_back->post([weak] {
@@ -191,8 +193,7 @@ asio::awaitable<RuntimeOr> FnrunRuntimeStarter::start(std::uint64_t, Deadline la
   co_await done->async_wait(asio::as_tuple(asio::use_awaitable));
   auto& launched = *launch->result;
   if (!launched) co_return failure_of(std::move(launched).error());
-  auto served =
-      Invoker::serve(executor_, std::move(*launched), HandlerProtocol::kFnrun, options_.log);
+  auto served = Invoker::serve(executor, std::move(*launched), HandlerProtocol::kFnrun, log);
   if (!served) co_return failure_of(std::move(served).error());
   co_return std::make_unique<FnrunRuntime>(std::move(*served));
 }

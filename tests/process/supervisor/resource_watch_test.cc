@@ -12,6 +12,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <future>
@@ -49,6 +50,7 @@ class HeldLooks {
       overlapped = overlapped || inside_;
       inside_ = true;
       threads.insert(std::this_thread::get_id());
+      thread_of.push_back(std::this_thread::get_id());
       asio::post(context_, [begun, number] { begun(number); });
       if (!changed_.wait_for(lock, kBound, [&] { return allowed_ >= number; })) ++waited_in_vain;
       was_given_up = *given_up;
@@ -67,6 +69,7 @@ class HeldLooks {
   bool was_given_up = false;
   int waited_in_vain = 0;
   std::set<std::thread::id> threads;
+  std::vector<std::thread::id> thread_of;  // Each look.
 
  private:
   asio::io_context& context_;
@@ -149,6 +152,27 @@ TEST_F(Watching, TheExecutorWorksOnWhileEachLookTakesItsTimeOneAtATime) {
   EXPECT_EQ(looks.waited_in_vain, 0);
   EXPECT_FALSE(looks.overlapped);
   EXPECT_THAT(looks.threads, Not(testing::Contains(std::this_thread::get_id())));
+}
+
+// Or whoever is slow to be looked at every other time would be so on the thread of the quick ones.
+TEST_F(Watching, WhoTookLongOnceStaysAmongThoseThatDo) {
+  start();
+  constexpr int kLooks = 4;
+  HeldLooks looks(*context,
+                  [](int number) { return holding(number < kLooks ? 63 * kMiB : 1UL << 40); });
+  asio::steady_timer long_enough(*context);
+  const auto watching = watch(looks.sampler([&](int number) {
+    if (number != 1) return looks.let_go(number);
+    long_enough.expires_after(60ms);  // Beyond what counts as quick.
+    long_enough.async_wait([&](const boost::system::error_code&) { looks.let_go(1); });
+  }));
+  watching->start();
+  watching->begin_call(std::nullopt, in_an_hour());
+  context->run();
+  ASSERT_EQ(looks.thread_of.size(), static_cast<std::size_t>(kLooks));
+  EXPECT_NE(looks.thread_of[0], looks.thread_of[1]);
+  EXPECT_EQ(looks.thread_of[1], looks.thread_of[2]);
+  EXPECT_EQ(looks.thread_of[1], looks.thread_of[3]);
 }
 
 // What processes have used is known to looks alone: a call's account begins with a look that began
