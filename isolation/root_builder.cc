@@ -1,8 +1,10 @@
 #include "isolation/root_builder.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +12,8 @@
 #include <climits>
 #include <cstdlib>
 #include <memory>
+
+#include "policies/policy_check.h"
 
 namespace fnrun::isolation {
 namespace {
@@ -120,9 +124,16 @@ Result<void> RootBuilder::mount(std::string target, const std::string& source,
                                 std::uint64_t attributes, const std::string& why,
                                 std::uint16_t index) {
   const std::string real = canonical(source);
+  // What the policy's text may not name, no link on the way may lead to.
+  if (const std::string fault = real.empty() ? "" : policies::source_fault(real); !fault.empty())
+    return source_error(index, EINVAL, source + " leads to " + real + ", and a source " + fault);
   struct stat info {};
   UniqueFd fd(real.empty() ? -1 : ::open(real.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
   if (!fd || ::fstat(fd.get(), &info) != 0) return source_error(index, errno, source);
+  struct statfs system {};
+  if (::fstatfs(fd.get(), &system) == 0 && system.f_type == PROC_SUPER_MAGIC)
+    return source_error(index, EINVAL,
+                        source + " is of a /proc of the host's, wherever it is mounted");
   if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))
     return source_error(index, EINVAL, source + " is neither a folder nor a regular file");
   if (std::string why_not = why_unreadable(info, real, host_); !why_not.empty())

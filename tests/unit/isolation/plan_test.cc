@@ -330,6 +330,15 @@ TEST_F(Compile, ALinkShownUnderAnotherNameIsWhatItPointsTo) {
   EXPECT_EQ(entry(plan, "data")->source, real);
 }
 
+TEST_F(Compile, ALinkLeadsToNothingThatASourceMayNotName) {
+  for (const char* real : {"/", "/proc", "/dev", "/proc/self"}) {
+    policy.filesystem.read_only.clear();
+    show("/data", temp.link("to" + std::to_string(::strlen(real)), real));
+    EXPECT_EQ(error().step, SetupStep::kMountSource) << real;
+    EXPECT_THAT(error().to_string(), HasSubstr("must not be")) << real;
+  }
+}
+
 TEST_F(Compile, AHandlerThatNoPathShowsIsMountedByItself) {
   const Plan alone = compiled().value();
   const RootEntry* file = entry(alone, handler.path.substr(1));
