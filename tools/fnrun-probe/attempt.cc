@@ -101,8 +101,17 @@ Saw seen(const char* path) {
   return says_nothing_there(result) ? invisible() : blocked(static_cast<int>(-result), path);
 }
 
+bool leads_to_us(const char* folder) {
+  char own[4096];
+  const long size = raw_syscall(__NR_readlink, as_arg("/proc/self/exe"), as_arg(own), sizeof own);
+  const std::size_t length = std::strlen(folder);
+  return size > static_cast<long>(length) && std::memcmp(own, folder, length) == 0 &&
+         own[length] == '/';
+}
+
 Saw any_seen(std::initializer_list<const char*> paths) {
-  return first_open(seen, paths);
+  return first_open([](const char* path) { return leads_to_us(path) ? invisible() : seen(path); },
+                    paths);
 }
 
 Saw opened(const char* path, long flags) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <initializer_list>
+#include <vector>
 
 #include "isolation/child/raw_syscall.h"
 #include "probe.h"
@@ -48,7 +49,11 @@ template <class Attempt>
   }
   return best;
 }
-// The first of these that is there.
+// Inode numbers of namespaces that ours must not be, beside those that every host boots with: of
+// whoever started the sandbox, who may be in a container. Set before the first attempt.
+inline std::vector<unsigned long> namespaces_outside;
+
+// The first of these that is there; not counting folders on the way to our own program.
 [[nodiscard]] Saw any_seen(std::initializer_list<const char*> paths);
 [[nodiscard]] Saw opened(const char* path, long flags);
 // The first of these that opens; else the most telling refusal.

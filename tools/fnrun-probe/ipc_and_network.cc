@@ -135,6 +135,17 @@ Saw passes_descriptor() {
   return done(raw_syscall(__NR_sendmsg, pair.fds[0], as_arg(&message.header), 0));
 }
 
+// What two datagram sockets have of the file system: each may be connected anew, to any path.
+Saw connects_by_path() {
+  int fds[2];
+  if (const long made = raw_syscall(__NR_socketpair, AF_UNIX, SOCK_DGRAM, 0, as_arg(fds)); made < 0)
+    return done(made);
+  sockaddr_un nobody{AF_UNIX, "/run/fnrun-probe-asks-for-nobody"};
+  const long result = raw_syscall(__NR_connect, fds[0], as_arg(&nobody), sizeof nobody);
+  for (const int fd : fds) raw_syscall(__NR_close, fd);
+  return reached(result, {ENOENT, ECONNREFUSED});
+}
+
 Saw shared_memory(long flags) {
   const long id = raw_syscall(__NR_shmget, IPC_PRIVATE, 4096, 0600);
   if (id < 0) return done(id);
@@ -221,6 +232,11 @@ constexpr Probe kProbes[] = {
                         "/run/systemd", "/run/udev"});
      },
      everywhere(kHidden)},
+    {"I05e",
+     "a socket of the file system, from a socketpair of datagrams",
+     "unix(7)",
+     connects_by_path,
+     {kStopped, kStopped, kMay}},
     {"I06", "interfaces of the host", "network_namespaces(7)", interfaces, everywhere(at_most(16))},
     {"I07", "pass a descriptor over a socketpair of one's own", "unix(7)", passes_descriptor,
      everywhere(kMay)},

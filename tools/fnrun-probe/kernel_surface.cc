@@ -230,7 +230,7 @@ constexpr Probe kProbes[] = {
      "all numbers from 0 to 600, with zeroes",
      "amicontained",
      sweep_all_numbers,
-     {at_most(190), at_most(190), at_most(290)}},
+     {at_most(168), at_most(160), at_most(246)}},  // As many as the rules allow.
     {"K12", "ustat", "ustat(2): obsolete",
      [] {
        return reached(raw_syscall(__NR_ustat, 0, kBadAddress), {EINVAL, EFAULT});

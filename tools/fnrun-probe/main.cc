@@ -67,6 +67,7 @@ int probe(const Options& options) {
                  "nothing was tried\n";
     return kExitBroken;
   }
+  namespaces_outside = options.namespaces_outside;
   const Report report = make_report(options, runner);
   std::cout << (options.json ? to_json(report) : to_table(report, use_colour())) << std::flush;
   if (!std::cout) {

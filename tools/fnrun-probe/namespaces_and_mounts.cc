@@ -68,7 +68,8 @@ bool mount_tmpfs_over_tmp() {
   return raw_syscall(__NR_mount, as_arg("none"), as_arg("/tmp"), as_arg("tmpfs"), 0, 0) == 0;
 }
 
-// Whether a namespace of ours is the one that the host booted with, which has a number of its own.
+// Whether a namespace of ours is the one that the host booted with, which has a number of its own,
+// or that of whoever started the sandbox.
 Saw is_initial(const char* name, std::initializer_list<unsigned long> initial) {
   char path[40], text[64] = "";
   std::snprintf(path, sizeof path, "/proc/self/ns/%s", name);
@@ -81,7 +82,9 @@ Saw is_initial(const char* name, std::initializer_list<unsigned long> initial) {
     return inconclusive("no namespace number");
   for (const unsigned long known : initial)
     if (inode == known) return open("the host's initial one");
-  return invisible("another than the initial one");
+  for (const unsigned long outside : namespaces_outside)
+    if (inode == outside) return open("that of whoever started the sandbox");
+  return invisible("another than outside");
 }
 
 // Lines of mountinfo with this in their fields after the mount point.

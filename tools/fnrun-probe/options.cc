@@ -66,6 +66,12 @@ void declare(CLI::App& app, Options& options) {
         return is_family(name) ? std::string()
                                : "there is no family '" + name + "'; there are " + known_families();
       });
+  app.add_option(
+         "--namespaces-outside", options.namespaces_outside,
+         "inode numbers of namespaces (/proc/self/ns) that the sandbox must not be in, beside "
+         "those that the host booted with; fnrun-supervise --probe gives its own")
+      ->delimiter(',')
+      ->type_name("N,...");
   app.set_version_flag("--version", std::string("fnrun-probe ") + FNRUN_VERSION);
 }
 

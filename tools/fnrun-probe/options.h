@@ -16,6 +16,7 @@ struct Options {
   std::optional<Policy> expected;
   std::vector<std::string> only;  // Ids; empty: all.
   std::string family;             // "": all.
+  std::vector<unsigned long> namespaces_outside;
 };
 
 inline constexpr int kExitBroken = 1;

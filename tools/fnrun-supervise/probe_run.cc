@@ -1,6 +1,7 @@
 #include "probe_run.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,17 @@ std::string shipped_in(const std::vector<fs::path>& files) {
   return base->stem();
 }
 
+// Of this process, which may itself be in a container: what the sandbox must not share with it.
+std::string own_namespaces() {
+  std::string numbers;
+  for (const auto& entry : fs::directory_iterator("/proc/self/ns")) {
+    struct stat info {};
+    if (::stat(entry.path().c_str(), &info) == 0)
+      numbers += (numbers.empty() ? "" : ",") + std::to_string(info.st_ino);
+  }
+  return numbers;
+}
+
 // The event is empty, whatever our stdin is: a terminal would be waited for.
 bool empty_stdin() {
   const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -79,7 +91,8 @@ std::optional<ProbeFault> prepare_probe(Options& options) {
                       kExitUsage};
   if (!empty_stdin())
     return ProbeFault{std::string("/dev/null cannot be opened: ") + ::strerrordesc_np(errno), 125};
-  options.handler = {program->string(), "--expect", promises};
+  options.handler = {program->string(), "--expect", promises, "--namespaces-outside",
+                     own_namespaces()};
   options.protocol = supervisor::HandlerProtocol::kExec;
   if (!options.timeout) options.timeout = kDeadline;
   return std::nullopt;

@@ -5,6 +5,7 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <set>
 
@@ -129,9 +130,13 @@ TEST_F(SeccompStrict, TerminalInjectionIsRefusedWithGarbageAboveToo) {
 }
 
 TEST_F(SeccompStrict, SocketsAreUnixPairsWithoutOutOfBandData) {
-  EXPECT_EQ(strict.ask("socketpair", {1}), SECCOMP_RET_ALLOW);
+  for (const std::uint64_t stream : {1UL, 1UL | SOCK_CLOEXEC, 1UL | SOCK_NONBLOCK})
+    EXPECT_EQ(strict.ask("socketpair", {1, stream}), SECCOMP_RET_ALLOW);
+  for (const std::uint64_t other : {0UL, 2UL, 2UL | SOCK_CLOEXEC, 3UL, 5UL})  // datagrams, packets
+    EXPECT_NE(strict.ask("socketpair", {1, other}), SECCOMP_RET_ALLOW)
+        << "which name whom they go to";
   for (const std::uint64_t domain : {0UL, 2UL, 10UL, 16UL, 17UL, 38UL, 40UL, 1 | kGarbage})
-    EXPECT_NE(strict.ask("socketpair", {domain}), SECCOMP_RET_ALLOW) << domain;
+    EXPECT_NE(strict.ask("socketpair", {domain, 1}), SECCOMP_RET_ALLOW) << domain;
   for (const std::uint64_t domain : {1ULL, 2ULL, 10ULL, 38ULL})
     EXPECT_EQ(strict.ask("socket", {domain}), SECCOMP_RET_ERRNO | EAFNOSUPPORT);
   EXPECT_EQ(compat.ask("socket", {2}), SECCOMP_RET_ALLOW);
