@@ -16,29 +16,7 @@ namespace {
 using policies::ArgCondition;
 
 bool holds(const ArgCondition& condition, const ForbiddenCall& call) {
-  if (condition.arg >= call.args.size() || condition.values.empty()) return false;
-  const std::uint64_t arg = call.args[condition.arg];
-  const std::uint64_t value = condition.values.front();
-  switch (condition.op) {
-    case ArgCondition::Op::kEqual:
-      return arg == value;
-    case ArgCondition::Op::kNotEqual:
-      return arg != value;
-    case ArgCondition::Op::kLess:
-      return arg < value;
-    case ArgCondition::Op::kLessEqual:
-      return arg <= value;
-    case ArgCondition::Op::kGreater:
-      return arg > value;
-    case ArgCondition::Op::kGreaterEqual:
-      return arg >= value;
-    case ArgCondition::Op::kMaskedEqual:
-      return (arg & condition.mask) == value;
-    case ArgCondition::Op::kIn:
-      return std::find(condition.values.begin(), condition.values.end(), arg) !=
-             condition.values.end();
-  }
-  return false;
+  return condition.arg < call.args.size() && policies::holds(condition, call.args[condition.arg]);
 }
 
 }  // namespace
@@ -82,7 +60,7 @@ std::string forbidding_rule(const policies::Seccomp& profile, const ForbiddenCal
     if (rule.action.kind == policies::SyscallAction::Kind::kKillProcess && speaks_of(rule))
       return rule.name;
   // What a bound of the floor took out of a rule that allows, and so left to the default.
-  for (const auto& rule : policies::seccomp_floor(profile).rules)
+  for (const auto& rule : policies::floor_rules(profile))
     if (speaks_of(rule)) return rule.name;
   return "";
 }

@@ -168,8 +168,9 @@ std::string instead_of(const Plan& plan, Layer controller) {
     case Layer::kMemory:
       return plan.host.can_sample
                  ? "; instead resident memory is sampled and the sandbox killed beyond "
-                   "memory_max_bytes: a burst between two samples, and shared memory that nobody "
-                   "has mapped just then, go unseen; files in /tmp count against tmp_max_bytes "
+                   "memory_max_bytes: a burst between two samples, shared memory that nobody has "
+                   "mapped just then, and what the kernel holds in buffers of sockets and pipes "
+                   "(up to gigabytes) go unseen; files in /tmp count against tmp_max_bytes "
                    "alone" +
                        unenforced_memory(limits)
                  : "; and this kernel does not tell what processes hold (CONFIG_PROC_CHILDREN): "
@@ -280,26 +281,19 @@ Result<void> decide_layers(Plan& plan) {
   return {};
 }
 
-bool always_allows(const policies::Seccomp& profile, std::string_view call) {
-  return std::any_of(profile.rules.begin(), profile.rules.end(), [&](const auto& rule) {
-    return rule.action.kind == policies::SyscallAction::Kind::kAllow && rule.when.empty() &&
-           std::find(rule.calls.begin(), rule.calls.end(), call) != rule.calls.end();
-  });
-}
-
 // The filter is loaded before the handler's execve(2), which it must therefore admit, whatever the
 // arguments: they are addresses. Without, every launch would end in a kill that explains nothing.
 // When that execve fails, exit_group(2) follows at an instant when the init cannot listen yet: a
 // filter that could stop it there has no listener.
 Result<void> compile_filters(Plan& plan) {
   const policies::Seccomp& profile = plan.policy.seccomp;
-  if (!always_allows(profile, "execve"))
+  if (!policies::always_allows(profile, "execve"))
     return SetupError{SetupStep::kPolicy, 0, 0,
                       "no rule allows execve, whatever its arguments: no handler could start"};
   const char* unheard = nullptr;
   if (!plan.host.seccomp_listener)
     unheard = "seccomp user notification is not to be had here";
-  else if (!always_allows(profile, "exit_group"))
+  else if (!policies::always_allows(profile, "exit_group"))
     unheard = "the policy does not allow exit_group whatever its argument";
   if (unheard != nullptr && profile.exec_once)
     return SetupError{SetupStep::kPolicy, 0, 0,

@@ -30,7 +30,7 @@ std::string rule_line(const char* indent, const policies::SyscallRule& rule) {
 std::string floor_lines(const policies::Seccomp& profile) {
   std::string text;
   std::string last;
-  for (const auto& rule : policies::seccomp_floor(profile).rules) {
+  for (const auto& rule : policies::floor_rules(profile)) {
     if (rule.name != last)
       text += rule.when.empty()
                   ? rule_line("    ", rule)
@@ -126,7 +126,7 @@ std::string Plan::explain() const {
   text += "  with a floor (" + std::to_string(seccomp_floor.size()) +
           " BPF instructions) that no rule can open:\n" + floor_lines(policy.seccomp);
   text += policy.seccomp.write_execute.empty()
-              ? "  memory is never writable and executable at once\n"
+              ? "  no call makes memory writable and executable at once\n"
               : "  memory may be writable and executable at once  # " +
                     policy.seccomp.write_execute + "\n";
   if (policy.seccomp.exec_once)

@@ -196,7 +196,7 @@ Result<BpfProgram> compile_seccomp(const policies::Seccomp& profile, KillBy kill
 }
 
 Result<BpfProgram> compile_seccomp_floor(const policies::Seccomp& profile, KillBy kill_by) {
-  return compile_rules(policies::seccomp_floor(profile).rules,
+  return compile_rules(policies::floor_rules(profile),
                        {.by_default = SCMP_ACT_ALLOW,
                         .kill_by = KillBy::kKernel,
                         .refusals_notify = kill_by == KillBy::kListener,

@@ -10,6 +10,7 @@
 
 #include "policies/errno_names.h"
 #include "policies/oci_seccomp_entry.h"
+#include "policies/policy_read.h"
 
 namespace fnrun::policies {
 namespace internal {
@@ -20,8 +21,7 @@ using Notes = std::vector<std::string>;
 
 constexpr std::size_t kEntriesMax = 8'192;
 constexpr std::size_t kNamesMax = 2'048;
-constexpr std::size_t kWordMax = 64;      // "SCMP_ACT_KILL_PROCESS", a capability, a call.
-constexpr std::size_t kCallNameMax = 40;  // As in a policy.
+constexpr std::size_t kWordMax = 64;  // "SCMP_ACT_KILL_PROCESS", a capability, a call.
 constexpr std::size_t kTextMax = 4'096;
 constexpr int kEperm = 1;  // Of an ERRNO that does not say which.
 constexpr std::string_view kArch = "SCMP_ARCH_X86_64";
@@ -229,10 +229,7 @@ bool ProfileReader::applies(const At& entry) {
 
 void ProfileReader::read_name(const At& at, OciEntry& entry) {
   const std::string name = reader_.string(at, kWordMax);
-  const bool plain = !name.empty() && name.size() <= kCallNameMax &&
-                     std::all_of(name.begin(), name.end(), [](char c) {
-                       return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-                     });
+  const bool plain = is_call_name(name);
   const CallName known = plain ? target_.look_up(name) : CallName::kUnknown;
   if (known == CallName::kHere) {
     if (std::find(entry.calls.begin(), entry.calls.end(), name) == entry.calls.end())

@@ -9,6 +9,7 @@
 
 #include "policies/errno_names.h"
 #include "policies/oci_seccomp_entry.h"
+#include "policies/policy_read.h"
 #include "policies/seccomp_floor.h"
 
 namespace fnrun::policies::internal {
@@ -17,34 +18,10 @@ namespace {
 using Op = ArgCondition::Op;
 using Said = const OciEntry*;  // Of one call.
 
-constexpr std::size_t kRulesMax = 1'024;  // As in a policy's text.
-constexpr std::size_t kCallsMax = 1'024;
 constexpr std::size_t kListMax = 600;  // Bytes of names in one note.
 
 bool allows(const SyscallAction& action) {
   return action.kind == SyscallAction::Kind::kAllow;
-}
-
-bool holds(const ArgCondition& condition, std::uint64_t arg) {
-  const std::uint64_t value = condition.values.front();
-  switch (condition.op) {
-    case Op::kNotEqual:
-      return arg != value;
-    case Op::kLess:
-      return arg < value;
-    case Op::kLessEqual:
-      return arg <= value;
-    case Op::kGreater:
-      return arg > value;
-    case Op::kGreaterEqual:
-      return arg >= value;
-    case Op::kMaskedEqual:
-      return (arg & condition.mask) == value;
-    case Op::kEqual:
-    case Op::kIn:  // Not of this format.
-      break;
-  }
-  return arg == value;
 }
 
 // Whether no argument can satisfy both: as far as one of them names a single value.
@@ -85,6 +62,7 @@ class Resolver {
   Reader& reader_;
   ImportedSeccomp& imported_;
   std::vector<std::string> shut_;             // Allowed there, and the floor's.
+  std::vector<std::string> narrowed_;         // Allowed there for arguments that the floor refuses.
   std::vector<std::string> lethal_;           // Refused there, and what the floor kills for.
   std::map<std::string, SyscallRule> whole_;  // By action: calls whatever their arguments.
   std::vector<SyscallRule> parts_;
@@ -131,13 +109,15 @@ void Resolver::conditional(const std::string& call, std::vector<Said> said) {
     std::erase_if(said, [](Said one) { return !allows(one->action); });
   }
   std::erase_if(said, [&](Said one) { return is_default(one); });
+  const auto of_others = static_cast<std::ptrdiff_t>(parts_.size());
   for (const Said one : said) {
     if (one->action != said.front()->action) return clash(call, *said.front(), *one);
     SyscallRule rule{"", one->action, {call}, one->when, ""};
-    const bool twice = std::any_of(parts_.begin(), parts_.end(), [&](const SyscallRule& other) {
-      return other.calls == rule.calls && other.when == rule.when;
-    });
+    const bool twice =
+        std::any_of(parts_.begin() + of_others, parts_.end(),
+                    [&](const SyscallRule& other) { return other.when == rule.when; });
     if (!twice) parts_.push_back(std::move(rule));
+    if (parts_.size() > kRulesMax) return;  // It will be refused: compare no more.
   }
 }
 
@@ -145,6 +125,9 @@ void Resolver::check(const std::string& call, const OciEntry& said) {
   const SyscallRule rule{"", said.action, {call}, said.when, ""};
   if (std::string fault = floor_fault(imported_.seccomp, rule, call); !fault.empty())
     reader_.fail(said.at, std::move(fault));
+  else if (floor_narrows(imported_.seccomp, rule, call) &&
+           (narrowed_.empty() || narrowed_.back() != call))
+    narrowed_.push_back(call);
 }
 
 void Resolver::call(const std::string& name, std::vector<Said> said) {
@@ -191,6 +174,9 @@ void Resolver::write() {
             [](const SyscallRule& a, const SyscallRule& b) { return a.name < b.name; });
   if (!shut_.empty())
     imported_.notes.push_back("allowed there, and never by a policy: " + list_of_calls(shut_));
+  if (!narrowed_.empty())
+    imported_.notes.push_back("allowed there for arguments that no policy lets through: " +
+                              list_of_calls(narrowed_));
   if (!lethal_.empty())
     imported_.notes.push_back("refused there, and killed for by every policy: " +
                               list_of_calls(lethal_));
@@ -220,12 +206,12 @@ void resolve_entries(Reader& reader, const std::vector<OciEntry>& entries,
   resolver.write();
   const auto& rules = imported.seccomp.rules;
   const bool crowded = std::any_of(rules.begin(), rules.end(), [](const SyscallRule& rule) {
-    return rule.calls.size() > kCallsMax;
+    return rule.calls.size() > kCallsPerRuleMax;
   });
   if (rules.size() > kRulesMax || crowded)
     reader.fail(entries.front().at,
                 "the profile comes to more than the " + std::to_string(kRulesMax) + " rules, or " +
-                    std::to_string(kCallsMax) + " calls in one, that a policy may hold");
+                    std::to_string(kCallsPerRuleMax) + " calls in one, that a policy may hold");
 }
 
 }  // namespace fnrun::policies::internal

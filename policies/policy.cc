@@ -1,5 +1,7 @@
 #include "policies/policy.h"
 
+#include <algorithm>
+
 namespace fnrun::policies {
 
 Policy::Policy() : seccomp(default_seccomp()) {}
@@ -22,6 +24,38 @@ Seccomp default_seccomp() {
        .when = {{.arg = 0, .op = ArgCondition::Op::kEqual, .mask = 0, .values = {0}}},
        .why = "glibc reads its own limits at start"});
   return seccomp;
+}
+
+bool holds(const ArgCondition& condition, std::uint64_t arg) noexcept {
+  if (condition.values.empty()) return false;
+  const std::uint64_t value = condition.values.front();
+  switch (condition.op) {
+    case ArgCondition::Op::kEqual:
+      return arg == value;
+    case ArgCondition::Op::kNotEqual:
+      return arg != value;
+    case ArgCondition::Op::kLess:
+      return arg < value;
+    case ArgCondition::Op::kLessEqual:
+      return arg <= value;
+    case ArgCondition::Op::kGreater:
+      return arg > value;
+    case ArgCondition::Op::kGreaterEqual:
+      return arg >= value;
+    case ArgCondition::Op::kMaskedEqual:
+      return (arg & condition.mask) == value;
+    case ArgCondition::Op::kIn:
+      return std::find(condition.values.begin(), condition.values.end(), arg) !=
+             condition.values.end();
+  }
+  return false;
+}
+
+bool always_allows(const Seccomp& profile, std::string_view call) noexcept {
+  return std::any_of(profile.rules.begin(), profile.rules.end(), [&](const SyscallRule& rule) {
+    return rule.action.kind == SyscallAction::Kind::kAllow && rule.when.empty() &&
+           std::find(rule.calls.begin(), rule.calls.end(), call) != rule.calls.end();
+  });
 }
 
 bool needs_controller(const Limits& limits, Layer controller) noexcept {

@@ -148,6 +148,9 @@ struct ArgCondition {
   friend bool operator==(const ArgCondition&, const ArgCondition&) = default;
 };
 
+// Whether a call with this argument satisfies it.
+[[nodiscard]] bool holds(const ArgCondition& condition, std::uint64_t arg) noexcept;
+
 struct SyscallRule {
   std::string name;  // Unique within a policy; what `--explain` and errors call it.
   SyscallAction action;
@@ -206,6 +209,9 @@ struct Policy {
 
 // The 13 calls of a static C program that reads and writes; everything else kills the process.
 [[nodiscard]] Seccomp default_seccomp();
+
+// Whether the call goes through whatever its arguments.
+[[nodiscard]] bool always_allows(const Seccomp& profile, std::string_view call) noexcept;
 
 // Whether a limit of the policy needs the controller.
 [[nodiscard]] bool needs_controller(const Limits& limits, Layer controller) noexcept;

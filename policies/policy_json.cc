@@ -184,6 +184,12 @@ Result<Policy> load_policy(std::string_view path_or_name, const std::vector<fs::
   return internal::read_policy(*merged);
 }
 
+Result<std::string> read_document(const fs::path& path) {
+  const Wanted wanted{path.string(), {path.string(), "", 0, ""}};
+  if (!is_file(path)) return blame(wanted, "is no regular file, or may not be read");
+  return read_text(wanted, path);
+}
+
 Result<std::vector<fs::path>> policy_files(std::string_view path_or_name,
                                            const std::vector<fs::path>& search) {
   Loader loader(search);

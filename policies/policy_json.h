@@ -46,6 +46,11 @@ using Result = boost::system::result<T, PolicyError>;
 [[nodiscard]] Result<Policy> load_policy(std::string_view path_or_name,
                                          const std::vector<std::filesystem::path>& search);
 
+// A regular file of at most kPolicyTextMax bytes, or the beginning of a longer one, by one byte
+// more, so that whoever parses it sees that it is too long. For documents that stand beside
+// policies.
+[[nodiscard]] Result<std::string> read_document(const std::filesystem::path& path);
+
 // The files that load_policy() would read: the one named, and what it extends, to the last base.
 [[nodiscard]] Result<std::vector<std::filesystem::path>> policy_files(
     std::string_view path_or_name, const std::vector<std::filesystem::path>& search);

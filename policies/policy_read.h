@@ -21,6 +21,12 @@ struct Header {
 // `root` is merged: neither `extends` nor null are left in it.
 [[nodiscard]] Result<Policy> read_policy(const Node& root);
 
+// What a policy's text may hold of system calls; whatever becomes a policy keeps to it.
+inline constexpr std::size_t kRulesMax = 1'024;
+inline constexpr std::size_t kCallsPerRuleMax = 1'024;
+// 1 to 40 of a-z, 0-9 and _.
+[[nodiscard]] bool is_call_name(std::string_view text);
+
 // The section "seccomp" (policy_read_seccomp.cc); errors go to `reader`.
 [[nodiscard]] Seccomp read_seccomp(Reader& reader, const At& at);
 

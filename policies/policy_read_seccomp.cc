@@ -13,8 +13,6 @@
 namespace fnrun::policies::internal {
 namespace {
 
-constexpr std::size_t kRulesMax = 1'024;
-constexpr std::size_t kCallsMax = 1'024;
 constexpr std::size_t kNameMax = 64;
 constexpr std::size_t kCallNameMax = 40;
 constexpr std::size_t kConditionsMax = 6;  // One for each argument of a call.
@@ -158,12 +156,12 @@ void read_conditions(Reader& reader, const At& at, SyscallRule& rule) {
 }
 
 void read_calls(Reader& reader, const At& at, SyscallRule& rule) {
-  if (!reader.array(at, 1, kCallsMax)) return;
+  if (!reader.array(at, 1, kCallsPerRuleMax)) return;
   std::set<std::string> seen;
   for (std::size_t i = 0; i < at.node->items.size(); ++i) {
     const At item = at.item(i);
     std::string call = reader.string(item, kNameMax);
-    if (item.node->kind == Kind::kString && !is_name(call, kCallNameMax, "_"))
+    if (item.node->kind == Kind::kString && !is_call_name(call))
       reader.fail(item, "a system call is named by 1 to 40 of a-z, 0-9 and _, not \"" +
                             printable(call) + '"');
     if (!seen.insert(call).second) reader.fail(item, "this call is in the rule already");
@@ -240,7 +238,15 @@ Seccomp read_seccomp(Reader& reader, const At& at) {
     seccomp.rules.push_back(read_rule(reader, {&node, pointer_to(rules->pointer, name)}, name));
   if (!reader.error()) check_conflicts(reader, *rules, seccomp.rules);
   if (!reader.error()) check_floor(reader, *rules, seccomp);
+  if (seccomp.exec_once && !always_allows(seccomp, "exit_group"))
+    reader.fail(*reader.find(at, "exec_once"),
+                "needs a rule that allows exit_group whatever its argument: where the handler's "
+                "own execve fails, that call follows before anybody listens");
   return seccomp;
+}
+
+bool is_call_name(std::string_view text) {
+  return is_name(text, kCallNameMax, "_");
 }
 
 }  // namespace fnrun::policies::internal

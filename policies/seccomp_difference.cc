@@ -64,7 +64,10 @@ SeccompDifference difference(const Seccomp& before, const Seccomp& now) {
     if (old == old_calls.end()) {
       found.opened.push_back(call);
     } else if (old->second != alternatives) {
-      (old->second.contains("") ? found.narrowed : found.widened).push_back(call);
+      const bool fewer =
+          old->second.contains("") || std::includes(old->second.begin(), old->second.end(),
+                                                    alternatives.begin(), alternatives.end());
+      (fewer ? found.narrowed : found.widened).push_back(call);
     }
   }
   for (const auto& [call, alternatives] : old_calls)

@@ -56,7 +56,7 @@ const Tripwire kTripwires[] = {
 constexpr const char* kClone3 = "clone3";
 
 // What of one argument a call may not have: `allowed` are the values under `mask`, `refused` the
-// same as masks of which all bits must not be set.
+// same as masks of which all bits must not be set; none: all but the one that is allowed.
 struct Bound {
   const char* name;
   const char* why;
@@ -98,9 +98,29 @@ const Bound kPersonality{"write_execute-personality",
                          {0},
                          {0x400000}};
 
+// Among the others is the init, which belongs to the same uid where the supervisor has no
+// privilege: made idle (SCHED_IDLE), it ends its namespace only when nobody inside wants the CPU
+// any more, also when it was killed. Nor could the supervisor make it ordinary again.
+const Bound kSchedulingOfOthers{"scheduling-of-others",
+                                "how others are scheduled, of whom the sandbox's init is one",
+                                {"sched_setattr", "sched_setparam", "sched_setscheduler"},
+                                0,
+                                ~std::uint64_t{0},
+                                {0},
+                                {}};
+const Bound kPriorityOfOthers{"priority-of-others",
+                              "how others are scheduled, of whom the sandbox's init is one",
+                              {"ioprio_set", "setpriority"},
+                              1,
+                              ~std::uint64_t{0},
+                              {0},
+                              {}};
+
 std::vector<const Bound*> bounds_of(const Seccomp& profile) {
-  if (!profile.write_execute.empty()) return {&kCloneFlags};
-  return {&kCloneFlags, &kProtections, &kSharedMemory, &kPersonality};
+  std::vector<const Bound*> bounds{&kCloneFlags, &kSchedulingOfOthers, &kPriorityOfOthers};
+  if (profile.write_execute.empty())
+    bounds.insert(bounds.end(), {&kProtections, &kSharedMemory, &kPersonality});
+  return bounds;
 }
 
 bool among(std::initializer_list<const char*> calls, std::string_view call) {
@@ -194,19 +214,19 @@ bool is_tripwire(std::string_view call) {
                      [&](const Tripwire& tripwire) { return among(tripwire.calls, call); });
 }
 
-Seccomp seccomp_floor(const Seccomp& profile) {
-  Seccomp floor;
-  floor.default_action = {SyscallAction::Kind::kAllow, 0};
-  floor.write_execute = profile.write_execute;
-  floor.rules = unconditional_floor();
-  for (const Bound* bound : bounds_of(profile))
-    for (const std::uint64_t bits : bound->refused) {
-      auto rule =
-          refusal(bound->name, kAbsent, {bound->calls.begin(), bound->calls.end()}, bound->why);
-      rule.when = {masked(bound->arg, bits, bits)};
-      floor.rules.push_back(std::move(rule));
-    }
-  return floor;
+std::vector<SyscallRule> floor_rules(const Seccomp& profile) {
+  std::vector<SyscallRule> rules = unconditional_floor();
+  const auto refuse = [&](const Bound& bound, ArgCondition when) {
+    rules.push_back(
+        refusal(bound.name, kAbsent, {bound.calls.begin(), bound.calls.end()}, bound.why));
+    rules.back().when = {std::move(when)};
+  };
+  for (const Bound* bound : bounds_of(profile)) {
+    for (const std::uint64_t bits : bound->refused) refuse(*bound, masked(bound->arg, bits, bits));
+    if (bound->refused.size() == 0)
+      refuse(*bound, {.arg = bound->arg, .op = Op::kNotEqual, .mask = 0, .values = bound->allowed});
+  }
+  return rules;
 }
 
 std::string floor_fault(const Seccomp& profile, const SyscallRule& rule, std::string_view call) {
@@ -227,6 +247,13 @@ std::string floor_fault(const Seccomp& profile, const SyscallRule& rule, std::st
            bound->why;
   return argument + " can be compared by eq, in or masked_eq only: its bits decide over " +
          bound->why;
+}
+
+bool floor_narrows(const Seccomp& profile, const SyscallRule& rule, std::string_view call) {
+  const Bound* bound = allows(rule) ? bound_on(profile, call) : nullptr;
+  if (bound == nullptr) return false;
+  const auto rest = narrow(rule.when, *bound);
+  return !rest || rest->size() != 1 || rest->front() != rule.when;
 }
 
 Seccomp with_floor(const Seccomp& profile) {

@@ -9,15 +9,16 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "policies/policy.h"
 
 namespace fnrun::policies {
 
-// Allows by default; its rules refuse. Of `profile` it takes the switches. Rules with conditions
-// take something out of what a policy may allow, so that the policy's default action is the answer:
-// their own, ENOSYS, is for a filter that would let the call through.
-[[nodiscard]] Seccomp seccomp_floor(const Seccomp& profile);
+// Each refuses; what none of them names goes on. Of `profile` they take the switches. Rules with
+// conditions take something out of what a policy may allow, so that the policy's default action is
+// the answer: their own, ENOSYS, is for a filter that would let the call through.
+[[nodiscard]] std::vector<SyscallRule> floor_rules(const Seccomp& profile);
 
 // Whether the floor kills who makes this call, whatever the arguments.
 [[nodiscard]] bool is_tripwire(std::string_view call);
@@ -26,6 +27,10 @@ namespace fnrun::policies {
 // `profile`, `call` of the rule.
 [[nodiscard]] std::string floor_fault(const Seccomp& profile, const SyscallRule& rule,
                                       std::string_view call);
+
+// Whether the floor takes something out of what the rule allows of the call.
+[[nodiscard]] bool floor_narrows(const Seccomp& profile, const SyscallRule& rule,
+                                 std::string_view call);
 
 // The policy's rules and the floor's as one list, complete by itself. Several rules may have the
 // name of the one that they were made of. What floor_fault() finds fault with is left out.

@@ -82,6 +82,16 @@ TEST_F(Exchange, AnExportedPolicyIsAProfileThatComesBack) {
               HasSubstr("exec_once is not in the profile"));
 }
 
+TEST_F(Exchange, NothingIsPrintedThatCannotBeRead) {
+  const std::string profile = temp.file("profile.json", R"({"defaultAction": "SCMP_ACT_ERRNO",
+    "syscalls": [{"names": ["execve", "read"], "action": "SCMP_ACT_ALLOW"}]})");
+  EXPECT_EQ(alone({"--import-seccomp", profile}).code, 0);
+  const Finished ran = alone({"--import-seccomp", profile, "--policy", "paranoid"});
+  EXPECT_EQ(ran.code, 78);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, HasSubstr("exit_group"));
+}
+
 TEST_F(Exchange, WhatCannotBeImportedIsSaidWithItsPlace) {
   const std::string bad = temp.file("bad.json", R"({"defaultAction": "SCMP_ACT_ERRNO",
     "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRACE"}]})");
@@ -96,8 +106,16 @@ TEST_F(Exchange, WhatCannotBeImportedIsSaidWithItsPlace) {
 TEST_F(Exchange, StandAlone) {
   for (const Strings& options :
        {Strings{"--export-seccomp", "--check"}, Strings{"--export-seccomp", "--", "/bin/true"},
-        Strings{"--export-seccomp", "--import-seccomp", "f"}})
+        Strings{"--export-seccomp", "--import-seccomp", "f"},
+        Strings{"--export-seccomp", "--lines"}, Strings{"--export-seccomp", "--report", "f"},
+        Strings{"--export-seccomp", "--explain"}})
     EXPECT_EQ(alone(options).code, 2) << options[1];
+  const Finished timed = alone({"--import-seccomp", temp.file("profile.json", kProfile),
+                                "--timeout", "123ms", "--env", "A=b"});
+  ASSERT_EQ(timed.code, 0) << timed.err;
+  EXPECT_EQ(json::parse(timed.out)["limits"]["invoke_timeout_ms"], 123)
+      << "what --policy says, changed";
+  EXPECT_EQ(json::parse(timed.out)["environment"]["set"]["A"], "b");
 }
 
 }  // namespace

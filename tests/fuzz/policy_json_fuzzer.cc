@@ -34,7 +34,7 @@ void check_error(const PolicyError& error) {
 void check_floor(const Seccomp& seccomp) {
   Seccomp plain;
   plain.write_execute = seccomp.write_execute;
-  require(seccomp_floor(seccomp) == seccomp_floor(plain));
+  require(floor_rules(seccomp) == floor_rules(plain));
   for (const SyscallRule& rule : with_floor(seccomp).rules)
     for (const std::string& call : rule.calls) {
       const bool allows = rule.action.kind == SyscallAction::Kind::kAllow;

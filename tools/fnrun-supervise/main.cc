@@ -253,9 +253,10 @@ int supervise(Voice& voice, const Options& options) {
     voice.complain(policy.error().to_string());
     return kExitBadPolicy;
   }
-  if (!options.import_seccomp.empty()) return import_seccomp(options, std::move(*policy));
-  if (options.export_seccomp) return export_seccomp(options, *policy);
   apply(options, *policy);
+  const auto complain = [&](std::string_view message) { voice.complain(message); };
+  if (!options.import_seccomp.empty()) return import_seccomp(options, std::move(*policy), complain);
+  if (options.export_seccomp) return export_seccomp(options, *policy, complain);
   const auto host = isolation::probe_host(options.uid_range);
   if (!host) return setup_failed(voice, host.error());
   if (options.uid_range && !host->privileged) {

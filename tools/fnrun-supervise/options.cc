@@ -218,9 +218,14 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
                         options.mode != Mode::kSingle || app.count("--protocol") != 0))
     return usage_error("--probe runs a handler of its own, once");
   const bool exchange = !options.import_seccomp.empty() || options.export_seccomp;
-  if (exchange && (!options.handler.empty() || options.check || options.probe ||
+  if (exchange && (!options.handler.empty() || options.probe ||
                    (options.export_seccomp && !options.import_seccomp.empty())))
     return usage_error("--import-seccomp and --export-seccomp stand alone: they run nothing");
+  for (const char* of_a_run : {"--lines", "--frames", "--protocol", "--on-error", "--report",
+                               "--explain", "--check", "--uid-range"})
+    if (exchange && app.count(of_a_run) != 0)
+      return usage_error(std::string(of_a_run) +
+                         " is for running; --import-seccomp and --export-seccomp run nothing");
   if (options.handler.empty() && !options.check && !options.probe && !exchange)
     return usage_error("no handler is given; it goes behind --");
   if (options.answer_errors && options.mode == Mode::kSingle)

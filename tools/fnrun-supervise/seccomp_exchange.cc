@@ -3,9 +3,7 @@
 #include <sys/utsname.h>
 
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <optional>
 
 #include "isolation/host.h"
 #include "isolation/seccomp_filter.h"
@@ -20,22 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void complain(const std::string& message) {
-  std::cerr << "fnrun-supervise: " << message << '\n';
-}
-
-// A pipe or a device is refused before it is opened: reading one could block for ever.
-std::optional<std::string> read_profile(const std::string& path) {
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return std::nullopt;
-  std::ifstream in(path, std::ios::binary);
-  std::string text(policies::kPolicyTextMax + 1, '\0');  // One more, so that longer is seen.
-  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad()) return std::nullopt;
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return text;
-}
-
 std::pair<int, int> running_kernel() {
   utsname name{};
   ::uname(&name);
@@ -44,11 +26,11 @@ std::pair<int, int> running_kernel() {
 
 }  // namespace
 
-int import_seccomp(const Options& options, policies::Policy policy) {
+int import_seccomp(const Options& options, policies::Policy policy, const Complain& complain) {
   const std::string& path = options.import_seccomp;
-  const auto text = read_profile(path);
+  const auto text = policies::read_document(path);
   if (!text) {
-    complain("--import-seccomp " + path + ": no file that can be read");
+    complain("--import-seccomp " + text.error().to_string());
     return kExitUsage;
   }
   const auto imported = policies::import_oci_seccomp(
@@ -70,7 +52,14 @@ int import_seccomp(const Options& options, policies::Policy policy) {
     complain(path + ": " + filter.error().to_string());
     return kExitBadPolicy;
   }
-  std::cout << to_json(policy);
+  const std::string written = to_json(policy);
+  // What is printed is to be read: exec_once, of the policy, may want what the profile does not
+  // allow.
+  if (const auto again = policies::parse_policy(written); !again) {
+    complain(path + ", with all else of " + options.policy + ": " + again.error().to_string());
+    return kExitBadPolicy;
+  }
+  std::cout << written;
   for (const std::string& note : imported->notes) complain(path + ": " + note);
   if (opens_memory)
     complain("memory may be writable and executable at once, which " + options.policy +
@@ -85,7 +74,8 @@ int import_seccomp(const Options& options, policies::Policy policy) {
   return std::cout.flush() ? 0 : supervisor::kExitOutputFailed;
 }
 
-int export_seccomp(const Options& options, const policies::Policy& policy) {
+int export_seccomp(const Options& options, const policies::Policy& policy,
+                   const Complain& complain) {
   std::cout << policies::export_oci_seccomp(policy.seccomp);
   if (policy.seccomp.exec_once)
     complain(options.policy + ": exec_once is not in the profile: that format has no word for it");

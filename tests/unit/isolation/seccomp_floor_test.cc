@@ -48,61 +48,6 @@ Profile open_above(const Seccomp& policy, KillBy kill_by) {
   return made;
 }
 
-// Written down once more: the calls that no policy can give back.
-const std::set<std::string> kTripwires{"_sysctl",
-                                       "acct",
-                                       "adjtimex",
-                                       "bpf",
-                                       "chroot",
-                                       "clock_adjtime",
-                                       "clock_settime",
-                                       "create_module",
-                                       "delete_module",
-                                       "fanotify_init",
-                                       "finit_module",
-                                       "fsconfig",
-                                       "fsmount",
-                                       "fsopen",
-                                       "fspick",
-                                       "get_kernel_syms",
-                                       "init_module",
-                                       "ioperm",
-                                       "iopl",
-                                       "kcmp",
-                                       "kexec_file_load",
-                                       "kexec_load",
-                                       "lookup_dcookie",
-                                       "mount",
-                                       "mount_setattr",
-                                       "move_mount",
-                                       "name_to_handle_at",
-                                       "nfsservctl",
-                                       "open_by_handle_at",
-                                       "open_tree",
-                                       "perf_event_open",
-                                       "pidfd_getfd",
-                                       "pivot_root",
-                                       "process_madvise",
-                                       "process_vm_readv",
-                                       "process_vm_writev",
-                                       "ptrace",
-                                       "query_module",
-                                       "quotactl",
-                                       "reboot",
-                                       "setdomainname",
-                                       "sethostname",
-                                       "setns",
-                                       "settimeofday",
-                                       "swapoff",
-                                       "swapon",
-                                       "sysfs",
-                                       "syslog",
-                                       "umount2",
-                                       "unshare",
-                                       "uselib",
-                                       "ustat",
-                                       "vhangup"};
-
 TEST(SeccompFloor, RefusesTheTripwiresWhateverStandsAboveIt) {
   ASSERT_EQ(kTripwires.size(), 53U);
   for (const KillBy kill_by : kBoth) {
@@ -137,6 +82,29 @@ TEST(SeccompFloor, RefusesNamespacesThroughCloneWhateverStandsAboveIt) {
     }
     EXPECT_EQ(bare.ask("clone", {0x003d0f00}), SECCOMP_RET_ALLOW) << "a thread";
     EXPECT_NE(bare.ask("clone", {0xdead'beef'1000'0011}), SECCOMP_RET_ALLOW);
+  }
+}
+
+// The init belongs to the same uid where the supervisor has no privilege, and must run to end.
+TEST(SeccompFloor, NobodyElseIsScheduledWhateverStandsAboveIt) {
+  const Seccomp open = profile({rule({"sched_setscheduler", "sched_setparam", "sched_setattr",
+                                      "setpriority", "ioprio_set"})},
+                               kEperm);
+  for (const KillBy kill_by : kBoth) {
+    const Profile made = compiled(open, kill_by);
+    const Profile alone = open_above(open, kill_by);
+    for (const char* call : {"sched_setscheduler", "sched_setparam", "sched_setattr"}) {
+      EXPECT_EQ(made.ask(call, {0}), SECCOMP_RET_ALLOW) << call;
+      for (const std::uint64_t pid : {1ULL, 2ULL, 0x1'0000'0000ULL, ~0ULL}) {
+        EXPECT_EQ(made.ask(call, {pid}), SECCOMP_RET_ERRNO | EPERM) << call << ' ' << pid;
+        EXPECT_NE(alone.ask(call, {pid}), SECCOMP_RET_ALLOW) << call << ' ' << pid;
+      }
+    }
+    for (const char* call : {"setpriority", "ioprio_set"}) {
+      EXPECT_EQ(made.ask(call, {1, 0}), SECCOMP_RET_ALLOW) << call;
+      EXPECT_EQ(made.ask(call, {1, 1}), SECCOMP_RET_ERRNO | EPERM) << call;
+      EXPECT_NE(alone.ask(call, {1, 1}), SECCOMP_RET_ALLOW) << call;
+    }
   }
 }
 

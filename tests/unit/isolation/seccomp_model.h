@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ namespace fnrun::test {
 using Args = std::array<std::uint64_t, 6>;
 inline constexpr int kLastCall = 600;  // Beyond every number that Linux has given out.
 inline constexpr std::uint32_t kArchX86_64 = 0xC000003E;
+
+// Written down once more: the calls that no policy can give back.
+extern const std::set<std::string> kTripwires;
 
 [[nodiscard]] std::uint32_t verdict_of(const policies::SyscallAction& action,
                                        isolation::KillBy kill_by = isolation::KillBy::kKernel);

@@ -265,8 +265,11 @@ TEST(OciSeccomp, RefusalsThatTouchNothingAllowedGoToTheDefault) {
 TEST(OciSeccomp, TheFloorStaysShutAndIsSaid) {
   const auto result = imported(profile(entry(R"("read", "ptrace", "mount", "clone3", "clone")")));
   EXPECT_THAT(allowed(result), ElementsAre("clone", "read"));
-  EXPECT_THAT(result.notes, ElementsAre(HasSubstr("never by a policy: 3 calls: clone3, mount, "
-                                                  "ptrace")));
+  EXPECT_THAT(result.notes,
+              ElementsAre(HasSubstr("never by a policy: 3 calls: clone3, mount, ptrace"),
+                          HasSubstr("arguments that no policy lets through: 1 call: clone")));
+  const std::string flags = arg(0, "MASKED_EQ", "2122489856");  // All that the floor looks at.
+  EXPECT_THAT(imported(profile(entry(R"("clone")", when(flags)))).notes, IsEmpty());
   EXPECT_THAT(imported(profile(entry(R"("ptrace")", "", "SCMP_ACT_ERRNO"))).notes,
               ElementsAre("refused there, and killed for by every policy: 1 call: ptrace"));
   EXPECT_THAT(imported(profile(entry(R"("ptrace")", "", "SCMP_ACT_KILL_PROCESS"))).notes,
@@ -342,6 +345,16 @@ TEST(SeccompDifference, TellsWhatOpensAndWhatCloses) {
             "closes 1 call: brk\n");
   EXPECT_THAT(difference(now, before).narrowed, ElementsAre("mprotect", "prlimit64"));
   EXPECT_EQ(difference(before, before).to_string(), "");
+}
+
+TEST(SeccompDifference, FewerOfTheSameArgumentsAreNothingOpened) {
+  Seccomp two = default_seccomp();
+  two.rules[1].when = {{.arg = 0, .op = ArgCondition::Op::kIn, .mask = 0, .values = {1, 2}}};
+  Seccomp one = two;
+  one.rules[1].when = {{.arg = 0, .op = ArgCondition::Op::kEqual, .mask = 0, .values = {1}}};
+  EXPECT_THAT(difference(two, one).narrowed, ElementsAre("prlimit64"));
+  EXPECT_THAT(difference(two, one).widened, IsEmpty());
+  EXPECT_THAT(difference(one, two).widened, ElementsAre("prlimit64"));
 }
 
 }  // namespace

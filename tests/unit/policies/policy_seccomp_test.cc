@@ -222,6 +222,21 @@ TEST(PolicySeccomp, WhatTheFloorWouldNotLetHoldIsRefusedAtItsPlace) {
     parsed(with_version(R"("seccomp": {"write_execute": "w", "rules": {)" + open + "}}"));
 }
 
+TEST(PolicySeccomp, ExecOnceNeedsExitGroup) {
+  const std::string when = R"([{"arg": 0, "op": "eq", "value": 0}])";
+  const auto with = [](const std::string& exit_group) {
+    return with_version(R"("seccomp": {"exec_once": true, "rules": {)" +
+                        rule("a", "allow", R"(["execve"])") + exit_group + "}}");
+  };
+  for (const std::string& too_little :
+       {std::string(), ", " + rule("b", "allow", R"(["exit_group"])", when)}) {
+    const PolicyError error = error_of(with(too_little));
+    EXPECT_EQ(error.pointer, "/seccomp/exec_once");
+    EXPECT_THAT(error.message, HasSubstr("exit_group"));
+  }
+  parsed(with(", " + rule("b", "allow", R"(["exit_group"])")));
+}
+
 TEST(PolicySeccomp, SwitchesAreReadAndWritten) {
   const Policy closed = parsed(with_version(R"("seccomp": {"exec_once": true})"));
   EXPECT_TRUE(closed.seccomp.exec_once);
