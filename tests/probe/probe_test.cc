@@ -2,6 +2,7 @@
 //
 // As whoever runs the tests; `unprivileged` does it once more as nobody.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -169,6 +170,20 @@ TEST_F(ProbeTest, APolicyWithoutAShippedBaseIsRefusedInWords) {
   EXPECT_EQ(ran.code, 2);
   EXPECT_THAT(ran.err, HasSubstr("extends none of them"));
   EXPECT_EQ(run_probe("nothing.json").code, 78);
+}
+
+// Below folders that the probe would take for the host's: its own way there is shown to it.
+TEST_F(ProbeTest, WhereItIsInstalledIsNoFolderOfTheHosts) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: only it may write to /opt";
+  std::string place = "/opt/fnrun-test-XXXXXX";
+  ASSERT_NE(::mkdtemp(place.data()), nullptr);
+  ASSERT_EQ(::chmod(place.c_str(), 0755), 0);
+  for (const char* program : {"fnrun-supervise", "fnrun-probe"})
+    std::filesystem::copy_file(bin_dir() + "/" + program, place + "/" + program);
+  const Finished ran = run({place + "/fnrun-supervise", "--quiet", "--policy",
+                            runnable(policies_dir() + "/strict.json"), "--probe"});
+  std::filesystem::remove_all(place);
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
 }
 
 TEST_F(ProbeTest, AMissingProgramIsNamed) {

@@ -67,6 +67,21 @@ TEST_F(Floor, WhatAPolicyDoesNotNameIsKilledForAndTold) {
   }
 }
 
+// Made idle, an init whose uid is the handler's would not end while others want the CPU.
+TEST_F(Floor, NobodySchedulesTheInit) {
+  policies::Policy lax = strict;
+  for (policies::SyscallRule& rule : lax.seccomp.rules)
+    if (rule.name == "eperm-scheduling") rule.action = {policies::SyscallAction::Kind::kAllow, 0};
+  const auto under = [&](const Words& words) { return verdict(run(plan(attempt(words), lax))); };
+  const auto idle = [](const char* pid) {
+    return call(SYS_sched_setscheduler, {pid, std::to_string(SCHED_IDLE), "b:"});
+  };
+  EXPECT_EQ(under(idle("1")), "errno ENOSYS");
+  EXPECT_EQ(under(idle("0")), "ok 0");
+  EXPECT_EQ(under(call(SYS_setpriority, {"0", "1", "19"})), "errno ENOSYS");
+  EXPECT_EQ(under(call(SYS_setpriority, {"0", "0", "19"})), "ok 0");
+}
+
 class WriteExecute : public Attempts {};
 
 TEST_F(WriteExecute, IsRefusedWithoutAReasonAndAllowedWithOne) {
