@@ -101,8 +101,8 @@ Saw environment() {
   long names = 0;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     bool known = false;
-    for (const char* name : {"HOME=", "LANG=", "PATH=", "TMPDIR=", "HANDLER_", "FNRUN_",
-                             "GOMAXPROCS=", "GOMEMLIMIT=", "JAVA_TOOL_OPTIONS=", "NODE_OPTIONS="})
+    for (const char* name : {"HOME=", "LANG=", "PATH=", "TMPDIR=", "GOMAXPROCS=", "GOMEMLIMIT=",
+                             "JAVA_TOOL_OPTIONS=", "NODE_OPTIONS="})
       known = known || std::strncmp(*entry, name, std::strlen(name)) == 0;
     if (!known) ++names;
   }
