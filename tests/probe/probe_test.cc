@@ -133,6 +133,16 @@ TEST_F(ProbeTest, AFolderOfTheHostBreaksItsPromises) {
   EXPECT_THAT(ran.out, HasSubstr("BROKEN    F20   open"));
 }
 
+TEST_F(ProbeTest, AFolderOfTheHostUnderAnotherNameBreaksOneToo) {
+  const json shown{{"source", "/etc"}, {"why", "a weak policy"}};
+  const Finished ran =
+      run_probe(write_policy("weak.json", {{"version", 1},
+                                           {"extends", "strict"},
+                                           {"filesystem", {{"read_only", {{"/data", shown}}}}}}));
+  EXPECT_EQ(ran.code, 1) << ran.out << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("NOT held; broken: F23."));
+}
+
 TEST_F(ProbeTest, ProgramsInTmpBreakThePromiseOfStrict) {
   const std::string weak =
       write_policy("weak.json", {{"version", 1},

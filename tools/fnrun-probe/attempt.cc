@@ -6,6 +6,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <dirent.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -101,17 +104,35 @@ Saw seen(const char* path) {
   return says_nothing_there(result) ? invisible() : blocked(static_cast<int>(-result), path);
 }
 
-bool leads_to_us(const char* folder) {
-  char own[4096];
-  const long size = raw_syscall(__NR_readlink, as_arg("/proc/self/exe"), as_arg(own), sizeof own);
-  const std::size_t length = std::strlen(folder);
-  return size > static_cast<long>(length) && std::memcmp(own, folder, length) == 0 &&
-         own[length] == '/';
+// Our own program, or a folder on the way to it.
+bool leads_to_us(const char* path) {
+  char own[4096] = "";
+  if (raw_syscall(__NR_readlink, as_arg("/proc/self/exe"), as_arg(own), sizeof own - 1) < 0)
+    return false;
+  const std::size_t length = std::strlen(path);
+  return std::strncmp(own, path, length) == 0 && (own[length] == '/' || own[length] == '\0');
 }
 
 Saw any_seen(std::initializer_list<const char*> paths) {
   return first_open([](const char* path) { return leads_to_us(path) ? invisible() : seen(path); },
                     paths);
+}
+
+Saw lists_more_than(const char* path, std::initializer_list<std::string_view> usual) {
+  const long folder = open_file(path, O_RDONLY | O_DIRECTORY);
+  if (folder < 0) return folder == -ENOENT ? invisible() : blocked(static_cast<int>(-folder));
+  alignas(8) static char entries[16384];
+  for (long size;
+       (size = raw_syscall(__NR_getdents64, folder, as_arg(entries), sizeof entries)) > 0;)
+    for (long at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
+      at += entry->d_reclen;
+      if (std::find(usual.begin(), usual.end(), entry->d_name) != usual.end()) continue;
+      char whole[512];
+      std::snprintf(whole, sizeof whole, "%s%s", path, entry->d_name);
+      if (!leads_to_us(whole)) return open(whole);
+    }
+  return invisible();
 }
 
 Saw opened(const char* path, long flags) {

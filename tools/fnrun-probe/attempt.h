@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <initializer_list>
+#include <string_view>
 #include <vector>
 
 #include "isolation/child/raw_syscall.h"
@@ -55,6 +56,9 @@ inline std::vector<unsigned long> namespaces_outside;
 
 // The first of these that is there; not counting folders on the way to our own program.
 [[nodiscard]] Saw any_seen(std::initializer_list<const char*> paths);
+// The first name in a folder, whose path ends with '/', that is neither usual nor leads to our own
+// program.
+[[nodiscard]] Saw lists_more_than(const char* path, std::initializer_list<std::string_view> usual);
 [[nodiscard]] Saw opened(const char* path, long flags);
 // The first of these that opens; else the most telling refusal.
 [[nodiscard]] Saw any_opened(std::initializer_list<const char*> paths, long flags);

@@ -230,6 +230,12 @@ constexpr Probe kProbes[] = {
      everywhere(kHidden)},
     {"F21d", "/boot: the kernel's image", "kernel addresses", [] { return seen("/boot"); },
      everywhere(kHidden)},
+    {"F23", "something in / that no shipped policy shows", "a folder too many",
+     [] {
+       return lists_more_than("/", {".", "..", "bin", "dev", "etc", "lib", "lib64", "proc", "sbin",
+                                    "sys", "tmp", "usr"});
+     },
+     everywhere(kHidden)},
     {"F22", "the secrets of an orchestrator", "deepce, CDK",
      [] {
        return any_seen({"/var/run/secrets", "/run/secrets", "/.dockerenv", "/run/.containerenv"});

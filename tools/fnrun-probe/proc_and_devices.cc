@@ -1,7 +1,6 @@
 // Family "exposure": what /proc, /sys, cgroups and /dev show and take.
 //
 // Devices are never opened, only looked for: some act on being opened.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -16,27 +15,9 @@ namespace {
 constexpr Promises kNotThere = everywhere(kHidden);
 
 // What every sandbox may have; /dev/shm, which is no device, is F10c's.
-constexpr const char* kUsualDevices[] = {".",       "..", "null",  "zero",   "full",   "random",
-                                         "urandom", "fd", "stdin", "stdout", "stderr", "shm"};
-
-bool is_usual(const char* name) {
-  for (const char* usual : kUsualDevices)
-    if (std::strcmp(name, usual) == 0) return true;
-  return false;
-}
-
 Saw unusual_devices() {
-  const long folder = open_file("/dev", O_RDONLY | O_DIRECTORY);
-  if (folder < 0) return folder == -ENOENT ? invisible() : blocked(static_cast<int>(-folder));
-  alignas(8) static char entries[16384];
-  for (long size;
-       (size = raw_syscall(__NR_getdents64, folder, as_arg(entries), sizeof entries)) > 0;)
-    for (long at = 0; at < size;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
-      at += entry->d_reclen;
-      if (!is_usual(entry->d_name)) return open(entry->d_name);
-    }
-  return invisible();
+  return lists_more_than("/dev/", {".", "..", "null", "zero", "full", "random", "urandom", "fd",
+                                   "stdin", "stdout", "stderr", "shm"});
 }
 
 // A file that tells something, read.
