@@ -241,7 +241,8 @@ TEST(SeccompFloor, RandomPoliciesComeOutAsTheySay) {
 
 class ShippedRules : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(, ShippedRules,
-                         ::testing::Values("default", "paranoid", "strict", "compat"),
+                         ::testing::Values("default", "paranoid", "strict", "compat", "native",
+                                           "go", "python", "node", "jvm"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST_P(ShippedRules, EveryAllowingOneCanBeReached) {

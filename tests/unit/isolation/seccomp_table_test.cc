@@ -24,16 +24,15 @@ class SeccompTable : public ::testing::TestWithParam<std::tuple<const char*, Kil
   const KillBy kill_by = std::get<1>(GetParam());
   Profile profile = compiled(listening(std::get<0>(GetParam()), kill_by), kill_by);
 };
-INSTANTIATE_TEST_SUITE_P(, SeccompTable,
-                         ::testing::Combine(::testing::Values("default", "paranoid", "strict",
-                                                              "compat", "native", "python"),
-                                            ::testing::Values(KillBy::kKernel, KillBy::kListener)),
-                         [](const auto& test) {
-                           return std::get<0>(test.param) +
-                                  std::string(std::get<1>(test.param) == KillBy::kKernel
-                                                  ? ""
-                                                  : "ForAListener");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    , SeccompTable,
+    ::testing::Combine(::testing::Values("default", "paranoid", "strict", "compat", "native", "go",
+                                         "python", "node", "jvm"),
+                       ::testing::Values(KillBy::kKernel, KillBy::kListener)),
+    [](const auto& test) {
+      return std::get<0>(test.param) +
+             std::string(std::get<1>(test.param) == KillBy::kKernel ? "" : "ForAListener");
+    });
 
 TEST_P(SeccompTable, EveryCallGetsWhatThePolicySays) {
   const Model model(profile.policy, kill_by);
