@@ -71,6 +71,9 @@ int setup_failed(Voice& voice, const isolation::SetupError& error) {
 // The command line weakens or tightens a copy of the policy; the file stays what it is.
 void apply(const Options& options, policies::Policy& policy) {
   if (options.timeout) policy.limits.invoke_timeout = *options.timeout;
+  // Nobody waits for what the probe has to say, and on a slow host it takes its time.
+  if (options.probe && policy.limits.cpu_time_max.count() != 0)
+    policy.limits.cpu_time_max = std::max(policy.limits.cpu_time_max, policy.limits.invoke_timeout);
   for (const protocol::EnvVar& variable : options.env)
     policy.environment.set[variable.name] = variable.value;
   for (const policies::ReadOnlyPath& bind : options.binds) {

@@ -258,30 +258,5 @@ TEST_F(OfReuse, WithoutTimeForAWarningThereIsNone) {
   EXPECT_FALSE(done[0].report.warned);
 }
 
-// Nothing here can be made unkillable; but taking 300 MiB apart takes longer than no time at all.
-TEST_F(OfReuse, WhatIsNotGoneInTimeIsKeptApartAndKilledAgain) {
-  strict.limits.kill_timeout = 0ms;
-  strict.reuse.mode = Reuse::Mode::kNever;
-  ServiceOptions options = lines({.places = 1});
-  std::vector<PoolEvent::Kind> events;
-  options.on_event = [&](const PoolEvent& event) { events.push_back(event.kind); };
-  Service service(context().get_executor(), *launcher, greedy(), options);
-  asio::co_spawn(
-      context(),
-      [&]() -> asio::awaitable<void> {
-        Input input;
-        input.data = "use 300 0 0";
-        const auto invocation = co_await service.invoke(std::move(input));
-        EXPECT_EQ(invocation.report.outcome, Outcome::kOk);
-        while (events.empty()) co_await asio::post(context(), asio::use_awaitable);
-        while (service.status().quarantined > 0)
-          co_await asio::post(context(), asio::use_awaitable);
-        co_await service.shut_down();
-      },
-      asio::detached);
-  context().run();
-  EXPECT_THAT(events, ElementsAre(PoolEvent::Kind::kQuarantined, PoolEvent::Kind::kReleased));
-}
-
 }  // namespace
 }  // namespace fnrun::supervisor

@@ -247,6 +247,30 @@ TEST_F(OfStuck, WhatAHandlerLeftStuckDoesNotHoldItsCallerBeyondTheDeadline) {
   });
 }
 
+TEST_F(OfStuck, WhatIsNotGoneInTimeIsKeptApartAndKilledAgain) {
+  if (!host.privileged) GTEST_SKIP() << "only root may enter a sandbox's PID namespace";
+  strict.limits.kill_timeout = 0ms;
+  ServiceOptions options = frames({.places = 1});
+  std::vector<PoolEvent::Kind> events;
+  options.on_event = [&](const PoolEvent& event) { events.push_back(event.kind); };
+  Service service(context().get_executor(), *launcher, hostile({"count_calls", "/dev/null"}),
+                  options);
+  run([&]() -> asio::awaitable<void> {
+    const Outcome fine = co_await call(service, "count", Deadline::max());
+    EXPECT_EQ(fine, Outcome::kOk);
+    {
+      const Hold stuck(last_.report.sandbox.pid);
+      const Outcome crashed = co_await call(service, "crash", Deadline::max());
+      EXPECT_NE(crashed, Outcome::kOk);
+      co_await until([&] { return service.status().quarantined == 1; });
+    }
+    co_await until([&] { return service.status().quarantined == 0; });
+    co_await service.shut_down();
+  });
+  EXPECT_THAT(events,
+              testing::ElementsAre(PoolEvent::Kind::kQuarantined, PoolEvent::Kind::kReleased));
+}
+
 TEST_F(OfStuck, BesideTooManyThatAreStuckNothingIsStarted) {
   if (!host.privileged) GTEST_SKIP() << "only root may enter a sandbox's PID namespace";
   strict.limits.kill_timeout = 0ms;
