@@ -14,7 +14,7 @@ namespace fnrun::policies {
 struct SeccompDifference {
   std::vector<std::string> opened;    // Allowed now, not at all before.
   std::vector<std::string> widened;   // For some arguments before, for others or all of them now.
-  std::vector<std::string> narrowed;  // Whatever the arguments before, for some of them now.
+  std::vector<std::string> narrowed;  // For fewer arguments than before.
   std::vector<std::string> closed;    // Allowed before, not at all now.
 
   // "opens 3 calls: …", a line each of the four that is not empty; "" if nothing differs.
