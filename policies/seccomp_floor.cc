@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -115,9 +116,25 @@ const Bound kPriorityOfOthers{"priority-of-others",
                               ~std::uint64_t{0},
                               {0},
                               {}};
+// And 0 is the caller only of a process, not of its group or user.
+const Bound kPriorityOfMany{kPriorityOfOthers.name,
+                            kPriorityOfOthers.why,
+                            {"setpriority"},
+                            0,
+                            ~std::uint64_t{0},
+                            {0},  // PRIO_PROCESS
+                            {}};
+const Bound kDiskPriorityOfMany{kPriorityOfOthers.name,
+                                kPriorityOfOthers.why,
+                                {"ioprio_set"},
+                                0,
+                                ~std::uint64_t{0},
+                                {1},  // IOPRIO_WHO_PROCESS
+                                {}};
 
 std::vector<const Bound*> bounds_of(const Seccomp& profile) {
-  std::vector<const Bound*> bounds{&kCloneFlags, &kSchedulingOfOthers, &kPriorityOfOthers};
+  std::vector<const Bound*> bounds{&kCloneFlags, &kSchedulingOfOthers, &kPriorityOfOthers,
+                                   &kPriorityOfMany, &kDiskPriorityOfMany};
   if (profile.write_execute.empty())
     bounds.insert(bounds.end(), {&kProtections, &kSharedMemory, &kPersonality});
   return bounds;
@@ -127,10 +144,10 @@ bool among(std::initializer_list<const char*> calls, std::string_view call) {
   return std::find(calls.begin(), calls.end(), call) != calls.end();
 }
 
-const Bound* bound_on(const Seccomp& profile, std::string_view call) {
-  for (const Bound* bound : bounds_of(profile))
-    if (among(bound->calls, call)) return bound;
-  return nullptr;
+std::vector<const Bound*> bounds_on(const Seccomp& profile, std::string_view call) {
+  std::vector<const Bound*> bounds = bounds_of(profile);
+  std::erase_if(bounds, [&](const Bound* bound) { return !among(bound->calls, call); });
+  return bounds;
 }
 
 ArgCondition masked(std::uint32_t arg, std::uint64_t mask, std::uint64_t value) {
@@ -187,6 +204,21 @@ std::optional<std::vector<Conditions>> narrow(const Conditions& when, const Boun
   return lists;
 }
 
+std::optional<std::vector<Conditions>> narrow(const Conditions& when,
+                                              const std::vector<const Bound*>& bounds) {
+  std::vector<Conditions> lists{when};
+  for (const Bound* bound : bounds) {
+    std::vector<Conditions> narrower;
+    for (const Conditions& list : lists) {
+      auto rest = narrow(list, *bound);
+      if (!rest) return std::nullopt;
+      std::move(rest->begin(), rest->end(), std::back_inserter(narrower));
+    }
+    lists = std::move(narrower);
+  }
+  return lists;
+}
+
 bool allows(const SyscallRule& rule) {
   return rule.action.kind == SyscallAction::Kind::kAllow;
 }
@@ -237,22 +269,22 @@ std::string floor_fault(const Seccomp& profile, const SyscallRule& rule, std::st
   if (call == kClone3)
     return "clone3 cannot be allowed, a filter cannot see its flags; errno:ENOSYS, which it gets "
            "where no rule names it, makes libc fall back to clone";
-  const Bound* bound = bound_on(profile, call);
-  if (bound == nullptr) return "";
-  const auto rest = narrow(rule.when, *bound);
-  if (rest && !rest->empty()) return "";
-  const std::string argument = "argument " + std::to_string(bound->arg) + " of " + name;
-  if (rest)
-    return "the floor refuses every " + argument + " that this allows: " + bound->name + ", " +
+  for (const Bound* bound : bounds_on(profile, call)) {
+    const auto rest = narrow(rule.when, *bound);
+    if (rest && !rest->empty()) continue;
+    const std::string argument = "argument " + std::to_string(bound->arg) + " of " + name;
+    if (rest)
+      return "the floor refuses every " + argument + " that this allows: " + bound->name + ", " +
+             bound->why;
+    return argument + " can be compared by eq, in or masked_eq only: its bits decide over " +
            bound->why;
-  return argument + " can be compared by eq, in or masked_eq only: its bits decide over " +
-         bound->why;
+  }
+  return "";
 }
 
 bool floor_narrows(const Seccomp& profile, const SyscallRule& rule, std::string_view call) {
-  const Bound* bound = allows(rule) ? bound_on(profile, call) : nullptr;
-  if (bound == nullptr) return false;
-  const auto rest = narrow(rule.when, *bound);
+  if (!allows(rule)) return false;
+  const auto rest = narrow(rule.when, bounds_on(profile, call));
   return !rest || rest->size() != 1 || rest->front() != rule.when;
 }
 
@@ -273,12 +305,12 @@ Seccomp with_floor(const Seccomp& profile) {
         whole.rules.push_back(std::move(refused));
         continue;
       }
-      const Bound* bound = allows(rule) ? bound_on(profile, call) : nullptr;
-      if (bound == nullptr) {
+      const auto bounds = allows(rule) ? bounds_on(profile, call) : std::vector<const Bound*>{};
+      if (bounds.empty()) {
         rest.calls.push_back(call);
         continue;
       }
-      auto alternatives = narrow(rule.when, *bound);  // There: no fault was found.
+      auto alternatives = narrow(rule.when, bounds);  // There: no fault was found.
       for (Conditions& when : *alternatives)
         whole.rules.push_back({rule.name, rule.action, {call}, std::move(when), rule.why});
     }

@@ -79,6 +79,7 @@ TEST_F(Floor, NobodySchedulesTheInit) {
   EXPECT_EQ(under(idle("1")), "errno ENOSYS");
   EXPECT_EQ(under(idle("0")), "ok 0");
   EXPECT_EQ(under(call(SYS_setpriority, {"0", "1", "19"})), "errno ENOSYS");
+  EXPECT_EQ(under(call(SYS_setpriority, {"2", "0", "19"})), "errno ENOSYS") << "of the user";
   EXPECT_EQ(under(call(SYS_setpriority, {"0", "0", "19"})), "ok 0");
 }
 

@@ -65,7 +65,8 @@ TEST(SeccompFloor, RefusesTheTripwiresWhateverStandsAboveIt) {
                                          ? SECCOMP_RET_ERRNO | std::uint32_t{ENOSYS}
                                      : clone3 ? std::uint32_t{SECCOMP_RET_USER_NOTIF}
                                               : std::uint32_t{SECCOMP_RET_ALLOW};
-      ASSERT_EQ(bare.ask(number, {}), expected) << number;
+      const Args of_itself{number == number_of("ioprio_set") ? 1U : 0U};  // IOPRIO_WHO_PROCESS
+      ASSERT_EQ(bare.ask(number, of_itself), expected) << number;
     }
     EXPECT_EQ(bare.ask(0, {}, 0x40000003), SECCOMP_RET_KILL_PROCESS) << "i386";
     EXPECT_EQ(bare.ask(0x40000000, {}), SECCOMP_RET_KILL_PROCESS) << "x32";
@@ -100,10 +101,12 @@ TEST(SeccompFloor, NobodyElseIsScheduledWhateverStandsAboveIt) {
         EXPECT_NE(alone.ask(call, {pid}), SECCOMP_RET_ALLOW) << call << ' ' << pid;
       }
     }
-    for (const char* call : {"setpriority", "ioprio_set"}) {
-      EXPECT_EQ(made.ask(call, {1, 0}), SECCOMP_RET_ALLOW) << call;
-      EXPECT_EQ(made.ask(call, {1, 1}), SECCOMP_RET_ERRNO | EPERM) << call;
-      EXPECT_NE(alone.ask(call, {1, 1}), SECCOMP_RET_ALLOW) << call;
+    for (const auto& [call, process] : {std::pair{"setpriority", 0ULL}, {"ioprio_set", 1ULL}}) {
+      EXPECT_EQ(made.ask(call, {process, 0}), SECCOMP_RET_ALLOW) << call;
+      for (const Args& other : {Args{process, 1}, Args{process + 1, 0}, Args{process + 2, 0}}) {
+        EXPECT_EQ(made.ask(call, other), SECCOMP_RET_ERRNO | EPERM) << call << ' ' << other[0];
+        EXPECT_NE(alone.ask(call, other), SECCOMP_RET_ALLOW) << call << ' ' << other[0];
+      }
     }
   }
 }

@@ -144,7 +144,8 @@ Model::Model(policies::Seccomp profile, KillBy kill_by)
 bool Model::bounded(int number, const Args& args) const {
   if (number == 56) return (args[0] & 0x7e82a000) != 0;                      // clone
   if (number == 142 || number == 144 || number == 314) return args[0] != 0;  // sched_set…
-  if (number == 141 || number == 251) return args[1] != 0;  // setpriority, ioprio_set
+  if (number == 141) return args[0] != 0 || args[1] != 0;                    // setpriority
+  if (number == 251) return args[0] != 1 || args[1] != 0;                    // ioprio_set
   if (!profile_.write_execute.empty()) return false;
   if (number == 9 || number == 10 || number == 329) return (args[2] & 6) == 6;  // mmap …
   if (number == 135) return (args[0] & 0x400000) != 0;                          // personality
