@@ -130,7 +130,7 @@ class Builder {
 
   Node* add(Kind kind) {
     if (++nodes_ > kNodesMax) {
-      fail("a policy may hold " + std::to_string(kNodesMax) + " values at most");
+      fail("a document may hold " + std::to_string(kNodesMax) + " values at most");
       return nullptr;
     }
     Node node;
@@ -251,7 +251,7 @@ const Node* Node::find(std::string_view key) const {
 Result<Node> parse_json(std::string_view text, const FileName& file) {
   if (text.size() > kPolicyTextMax)
     return PolicyError{*file, "", 0,
-                       "a policy may hold " + std::to_string(kPolicyTextMax) + " bytes at most"};
+                       "a document may hold " + std::to_string(kPolicyTextMax) + " bytes at most"};
   Position position;
   Builder builder(position, file);
   const CountingIterator first(text.data(), &position);

@@ -1,7 +1,8 @@
 // A JSON text as a tree in which every value knows its file and its line.
 //
-// Private to this room and no general JSON library: it refuses duplicate keys, NUL characters and
-// everything beyond its bounds, and it has no writer. Pure functions over values; no thread rule.
+// For this project's own readers of documents; not installed, and no general JSON library: it
+// refuses duplicate keys, NUL characters and everything beyond its bounds, and it has no writer.
+// Pure functions over values; no thread rule.
 #pragma once
 
 #include <cstdint>

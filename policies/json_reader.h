@@ -1,8 +1,8 @@
 // Typed, bounded reading of a document, with errors that teach.
 //
-// Private to this room. Knows JSON kinds and ranges, nothing of what a policy means. The first
-// error is kept and reading goes on with harmless values, so that no caller needs a way out of its
-// own. A Reader and its At borrow the document; one thread.
+// For this project's own readers of documents; not installed. Knows JSON kinds and ranges, nothing
+// of what a document means. The first error is kept and reading goes on with harmless values, so
+// that no caller needs a way out of its own. A Reader and its At borrow the document; one thread.
 #pragma once
 
 #include <optional>
