@@ -7,7 +7,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -15,19 +14,13 @@
 
 #include "protocol/channel.h"
 #include "protocol/message_types.h"
+#include "supervisor/handler_protocol.h"
 #include "supervisor/outcome.h"
 
 namespace fnrun::supervisor {
 
 // A point on the monotonic clock; a timeout is a duration, a deadline is not.
 using Deadline = std::chrono::steady_clock::time_point;
-
-// How a handler is spoken to.
-enum class HandlerProtocol : std::uint8_t {
-  kFnrun,  // Frames of protobuf, any number of calls one after another.
-  kLines,  // A line in, a line out, any number of times.
-  kExec,   // A process for each call: data on stdin, answer on stdout, status by exit code.
-};
 
 struct Input {
   std::string data;
