@@ -75,27 +75,38 @@ def open_objects(schema, where="#"):
             yield from open_objects(value, f"{where}/{key}")
 
 
-def main(folder):
-    schema = json.loads((folder / "policy.schema.json").read_text())
+def faults_of(schema, accepted, refused):
+    """What is wrong with a schema, by documents that it must accept and others that it must refuse."""
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     faults = [f"{where}: additionalProperties must be false" for where in open_objects(schema)]
-    policies = [p for p in sorted(folder.glob("*.json")) if p.name != "policy.schema.json"]
-    if len(policies) < 3:
-        faults.append(f"{folder} holds {len(policies)} policies, expected 3 at least")
-    accepted = dict(ACCEPTED)
-    for path in policies:
-        accepted[path.name] = json.loads(path.read_text())
     for name, document in accepted.items():
         for error in validator.iter_errors(copy.deepcopy(document)):
             faults.append(f"{name}: {error.json_path}: {error.message[:200]}")
-    for name, document in REFUSED.items():
+    for name, document in refused.items():
         if validator.is_valid(document):
             faults.append(f"{name}: the schema takes it")
+    return faults
+
+
+def verdict(faults, accepted, refused):
+    """The exit code, with the faults printed."""
     for fault in faults:
         print(fault)
-    print(f"{len(accepted)} to accept, {len(REFUSED)} to refuse, {len(faults)} faults")
+    print(f"{len(accepted)} to accept, {len(refused)} to refuse, {len(faults)} faults")
     return 1 if faults else 0
+
+
+def main(folder):
+    schema = json.loads((folder / "policy.schema.json").read_text())
+    policies = [p for p in sorted(folder.glob("*.json")) if p.name != "policy.schema.json"]
+    accepted = dict(ACCEPTED)
+    for path in policies:
+        accepted[path.name] = json.loads(path.read_text())
+    faults = faults_of(schema, accepted, REFUSED)
+    if len(policies) < 3:
+        faults.append(f"{folder} holds {len(policies)} policies, expected 3 at least")
+    return verdict(faults, accepted, REFUSED)
 
 
 if __name__ == "__main__":
