@@ -266,6 +266,14 @@ int exit_code(Outcome outcome, const Evidence& evidence) noexcept {
   return info_of(outcome).exit_code;
 }
 
+int http_status(Outcome outcome, const Evidence& evidence) noexcept {
+  constexpr int kBadRequest = 400;
+  if (outcome == Outcome::kSetupFailed && evidence.setup &&
+      evidence.setup->step == SetupStep::kRequest)
+    return kBadRequest;
+  return info_of(outcome).http_status;
+}
+
 std::string_view lambda_error_type(Outcome outcome, const Evidence& evidence) noexcept {
   if (outcome == Outcome::kSetupFailed) {
     const int code = exit_code_of_setup(evidence.setup);

@@ -40,7 +40,7 @@ struct OutcomeInfo {
   Outcome outcome{};
   std::string_view name;  // Also the metric label.
   int exit_code = 0;      // Of the command, where the evidence says nothing better: exit_code().
-  int http_status = 0;
+  int http_status = 0;    // Where the evidence says nothing better: http_status().
   // Of AWS Lambda's closed set; empty for ok. See lambda_error_type().
   std::string_view lambda_error_type;
   std::string_view meaning;  // One line, for people.
@@ -158,6 +158,8 @@ enum class Cause : std::uint8_t {
 // The command's exit code: 128+n for a crash by signal n; 127 and 126 for a handler that is not
 // there or cannot be executed; the table's otherwise.
 [[nodiscard]] int exit_code(Outcome outcome, const Evidence& evidence) noexcept;
+// 400 for a request that this kind of handler cannot be given; the table's otherwise.
+[[nodiscard]] int http_status(Outcome outcome, const Evidence& evidence) noexcept;
 
 // The table's, but for setup_failed: Runtime.InvalidEntrypoint where the handler is to blame,
 // Runtime.InvalidWorkingDir where its folder is.

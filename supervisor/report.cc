@@ -131,16 +131,25 @@ Json usage_of(const Usage& usage) {
           {"context_switches", or_null(usage.context_switches)}};
 }
 
+std::string dumped(const Json& json) {
+  return json.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+}
+
 }  // namespace
+
+std::string evidence_to_json(const Evidence& evidence) {
+  return dumped(evidence_of(evidence));
+}
 
 std::string to_json(const InvocationReport& report) {
   const OutcomeInfo& info = info_of(report.outcome);
   Json json;
   json["sequence"] = report.sequence;
+  json["request_id"] = bounded(report.request_id);
   json["outcome"] = info.name;
   json["outcome_number"] = static_cast<unsigned>(report.outcome);
   json["exit_code"] = exit_code(report.outcome, report.evidence);
-  json["http_status"] = info.http_status;
+  json["http_status"] = http_status(report.outcome, report.evidence);
   json["lambda_error_type"] = lambda_error_type(report.outcome, report.evidence);
   json["description"] = describe(report.outcome, report.evidence);
   json["evidence"] = evidence_of(report.evidence);
@@ -149,6 +158,7 @@ std::string to_json(const InvocationReport& report) {
   json["sandbox"] = sandbox_of(report.sandbox);
   json["start_us"] = report.timings.start_us;
   json["invoke_us"] = report.timings.invoke_us;
+  json["wait_us"] = report.timings.wait_us;
   json["request_bytes"] = report.bytes.request;
   json["response_bytes"] = report.bytes.response;
   json["status"] = or_null(report.status);
@@ -161,7 +171,7 @@ std::string to_json(const InvocationReport& report) {
   json["degraded"] = report.degraded ? *report.degraded : std::map<std::string, std::string>{};
   json["stderr"] = {{"lines_emitted", report.stderr_lines.emitted},
                     {"lines_dropped", report.stderr_lines.dropped}};
-  return json.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  return dumped(json);
 }
 
 }  // namespace fnrun::supervisor

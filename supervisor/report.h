@@ -52,6 +52,9 @@ struct InvocationReport {
   struct Timings {
     std::int64_t start_us = 0;  // Of this call's time; 0 when a running sandbox served it.
     std::int64_t invoke_us = 0;
+    // From the call's beginning until a sandbox was its own, or until it was given up: for a place,
+    // and for a start.
+    std::int64_t wait_us = 0;
   };
   struct Bytes {
     std::uint64_t request = 0;
@@ -63,6 +66,7 @@ struct InvocationReport {
   };
 
   std::uint64_t sequence = 0;
+  std::string request_id;  // The caller's word for the call, as it came; "" without one.
   Outcome outcome = Outcome::kOk;
   Evidence evidence;
   std::string handler;  // Its path, as the command names it.
@@ -92,6 +96,7 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 // no terminal; bytes that are not UTF-8 become U+FFFD. Keys, always all of them and in this order:
 //
 //   sequence           number
+//   request_id         text, cut at kReportTextMax with "…"
 //   outcome            name, see supervisor/outcome.h
 //   outcome_number, exit_code, http_status      numbers
 //   lambda_error_type  text; "" for ok
@@ -108,7 +113,7 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 //                       source, or null, detail}
 //   handler, policy    text
 //   sandbox            {pid, slot_uid or null, calls_served, start_us}, or null
-//   start_us, invoke_us, request_bytes, response_bytes      numbers
+//   start_us, invoke_us, wait_us, request_bytes, response_bytes      numbers
 //   status             number or null
 //   env                [{name, value}], at most kReportEnvMax, texts cut at kReportTextMax with "…"
 //   env_left_out       number of variables that are not in env
@@ -123,5 +128,7 @@ inline constexpr std::size_t kReportTextMax = 1'024;  // Bytes of one name or va
 //   degraded           {name: text}
 //   stderr             {lines_emitted, lines_dropped}
 [[nodiscard]] std::string to_json(const InvocationReport& report);
+// Its `evidence` alone.
+[[nodiscard]] std::string evidence_to_json(const Evidence& evidence);
 
 }  // namespace fnrun::supervisor

@@ -34,6 +34,19 @@ isolation::SetupError not_a_variable(const std::string& name) {
   return {isolation::SetupStep::kRequest, 0, 0, std::move(text)};
 }
 
+// Who hears a handler's stderr. Shared with readers of it, which may outlive the Service.
+struct Listeners {
+  LogSink others;
+  std::map<std::uint64_t, std::function<void(std::string_view)>> of_calls;
+
+  void hear(std::uint64_t call, std::string_view line) const {
+    if (const auto found = of_calls.find(call); found != of_calls.end())
+      found->second(line);
+    else if (others)
+      others(call, line);
+  }
+};
+
 }  // namespace
 
 struct Service::State {
@@ -41,23 +54,35 @@ struct Service::State {
         std::shared_ptr<const isolation::Plan> plan, ServiceOptions o)
       : executor(ex),
         options(std::move(o)),
+        listeners(std::make_shared<Listeners>()),
         admission(ex, options.admission),
         pool(ex, launcher, std::move(plan),
              {.protocol = options.protocol,
               .ready = options.ready,
               .sandboxes_max = options.sandboxes_max,
               .launching_threads = options.launching_threads,
-              .log = options.log,
-              .on_event = options.on_event}) {}
+              .log = [heard = listeners](std::uint64_t call,
+                                         std::string_view line) { heard->hear(call, line); },
+              .on_event = options.on_event}) {
+    listeners->others = options.log;
+  }
 
   // A call from its beginning to its answer.
   struct Flight {
+    std::string request_id;
+    steady_clock::time_point since;
     bool cancelled = false;
     Invoker* invoker = nullptr;  // While one serves it.
+
+    [[nodiscard]] std::int64_t waited_us() const {
+      return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - since)
+          .count();
+    }
   };
 
   asio::any_io_executor executor;
   ServiceOptions options;
+  std::shared_ptr<Listeners> listeners;
   Admission admission;
   Pool pool;
   std::uint64_t sequence = 0;
@@ -86,6 +111,10 @@ Invocation Service::State::refuse(std::uint64_t of_call, Cause cause,
   Invocation invocation;
   InvocationReport& report = invocation.report;
   report.sequence = of_call;
+  if (const auto flight = flights.find(of_call); flight != flights.end()) {
+    report.request_id = flight->second.request_id;
+    report.timings.wait_us = flight->second.waited_us();
+  }
   report.policy = options.policy_name;
   report.handler = plan->handler.path;
   report.layers = {plan, &plan->layers};
@@ -120,10 +149,13 @@ asio::awaitable<Invocation> Service::State::with_a_sandbox(Input input, std::uin
       co_return refuse(of_call, Cause::kCancelled);
     }
     flight.invoker = invoker.get();
+    const std::int64_t waited_us = flight.waited_us();
     auto invocation = co_await invoker->invoke(input, of_call, deadline);
     flight.invoker = nullptr;
     if (fresh) invocation.report.timings.start_us = invocation.report.sandbox.start_us;
+    invocation.report.timings.wait_us = waited_us;
     invocation.report.policy = options.policy_name;
+    invocation.report.request_id = flights.at(of_call).request_id;
     pool.give_back(std::move(invoker), invocation.result.has_value());
     // What an earlier call did to that sandbox is not this caller's failure. One that served nobody
     // before has no such excuse, so this comes to an end.
@@ -159,20 +191,23 @@ isolation::Result<void> Service::warm_up(std::size_t count) {
 
 // The call is a coroutine of its own, beyond the reach of Asio's cancellation: that would end it by
 // an exception between any two of its steps. Ours ends it where its sandbox is accounted for.
-void Service::begin(Input input, Deadline deadline, std::string client, Done done) {
+void Service::begin(Input input, Deadline deadline, Caller caller, Done done) {
   State* const state = state_.get();
   const std::uint64_t call = ++state->sequence;
-  state->flights.emplace(call, State::Flight{});
+  state->flights.emplace(call, State::Flight{.request_id = std::move(caller.request_id),
+                                             .since = steady_clock::now()});
+  if (caller.log) state->listeners->of_calls.emplace(call, std::move(caller.log));
   if (auto slot = asio::get_associated_cancellation_slot(done); slot.is_connected())
     slot.assign([state, call](asio::cancellation_type) { state->cancel(call); });
   asio::co_spawn(
-      state->executor, state->serve(std::move(input), call, deadline, std::move(client)),
+      state->executor, state->serve(std::move(input), call, deadline, std::move(caller.client)),
       [state, call, done = std::move(done)](const std::exception_ptr& failure,
                                             Invocation invocation) mutable {
         if (auto slot = asio::get_associated_cancellation_slot(done); slot.is_connected())
           slot.clear();
         if (failure) invocation = state->refuse(call, Cause::kIo);  // No memory for it.
         state->flights.erase(call);
+        state->listeners->of_calls.erase(call);
         const auto where = asio::get_associated_executor(done, state->executor);
         asio::dispatch(where, [done = std::move(done), answer = std::move(invocation)]() mutable {
           std::move(done)(std::move(answer));
@@ -180,8 +215,8 @@ void Service::begin(Input input, Deadline deadline, std::string client, Done don
       });
 }
 
-asio::awaitable<Invocation> Service::invoke(Input input, Deadline deadline, std::string client) {
-  auto answer = async_invoke(std::move(input), deadline, std::move(client), asio::use_awaitable);
+asio::awaitable<Invocation> Service::invoke(Input input, Deadline deadline, Caller caller) {
+  auto answer = async_invoke(std::move(input), deadline, std::move(caller), asio::use_awaitable);
   co_return co_await std::move(answer);
 }
 

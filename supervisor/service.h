@@ -32,6 +32,17 @@ struct ServiceOptions {
   std::function<void(const PoolEvent&)> on_event;  // May be empty; see pool.h.
 };
 
+// Who calls, as far as the supervisor is told.
+struct Caller {
+  Caller(std::string of_client = {}) : client(std::move(of_client)) {}  // NOLINT(*-explicit-*)
+  Caller(const char* of_client) : client(of_client) {}                  // NOLINT(*-explicit-*)
+
+  std::string client;      // Whom the call is counted for (AdmissionLimits::per_client_max).
+  std::string request_id;  // For the report.
+  // Takes the handler's stderr during this call, instead of ServiceOptions::log; until the answer.
+  std::function<void(std::string_view line)> log;
+};
+
 class Service {
  public:
   // `launcher` must outlive the Service. Throws boost::system::system_error where this process gets
@@ -51,21 +62,20 @@ class Service {
   // completes on that of the token.
   //
   // The deadline is the sooner of the given one and the policy's invoke timeout from now; it covers
-  // waiting for a place, and starting a sandbox too, where one has to be started. `client`: whom
-  // the call is counted for (AdmissionLimits::per_client_max).
+  // waiting for a place, and starting a sandbox too, where one has to be started.
   template <boost::asio::completion_token_for<void(Invocation)> Token>
-  auto async_invoke(Input input, Deadline deadline, std::string client, Token&& token) {
+  auto async_invoke(Input input, Deadline deadline, Caller caller, Token&& token) {
     return boost::asio::async_initiate<Token, void(Invocation)>(
-        [this](Done done, Input of_call, Deadline until, std::string by) {
+        [this](Done done, Input of_call, Deadline until, Caller by) {
           begin(std::move(of_call), until, std::move(by), std::move(done));
         },
-        token, std::move(input), deadline, std::move(client));
+        token, std::move(input), deadline, std::move(caller));
   }
   // The same as a coroutine. With g++ 12 name the input first and move it in: that compiler copies
   // temporaries of a co_await expression bit by bit.
   [[nodiscard]] boost::asio::awaitable<Invocation> invoke(Input input,
                                                           Deadline deadline = Deadline::max(),
-                                                          std::string client = {});
+                                                          Caller caller = {});
 
   // A call that a front end could not even make of its input: counted and reported as one.
   [[nodiscard]] Invocation refuse(Cause cause, std::optional<isolation::SetupError> setup = {});
@@ -89,7 +99,7 @@ class Service {
  private:
   using Done = boost::asio::any_completion_handler<void(Invocation)>;
   struct State;
-  void begin(Input input, Deadline deadline, std::string client, Done done);
+  void begin(Input input, Deadline deadline, Caller caller, Done done);
   std::unique_ptr<State> state_;
 };
 

@@ -97,7 +97,7 @@ asio::awaitable<ErrorOr<Request>> read_request(Channel& stream, std::size_t requ
 
 protocol::Result error_result(const InvocationReport& ended) {
   protocol::Result result;
-  result.status = info_of(ended.outcome).http_status;
+  result.status = http_status(ended.outcome, ended.evidence);
   result.data = describe(ended.outcome, ended.evidence);
   result.env.push_back({"FNRUN_OUTCOME", std::string(name_of(ended.outcome))});
   return result;

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "policies/policy_check.h"
+#include "supervisor/duration_text.h"
 
 namespace fnrun::tools {
 namespace {
@@ -40,19 +41,10 @@ std::optional<T> number(std::string_view text) {
   return value;
 }
 
-// "250ms", "2s", "1m"; a bare number is seconds, as for timeout(1).
-std::chrono::milliseconds parse_duration(const std::string& text) {
-  const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto value = number<std::uint32_t>(std::string_view(text).substr(0, digits));
-  static const std::map<std::string, std::uint32_t> kUnits{
-      {"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60'000}, {"h", 3'600'000}};
-  const auto unit = kUnits.find(text.substr(digits));
-  constexpr std::uint64_t kDayMs = 24ULL * 60 * 60 * 1000;
-  if (!value || unit == kUnits.end() || *value == 0 ||
-      std::uint64_t{*value} * unit->second > kDayMs)
-    throw CLI::ValidationError(
-        "--timeout", "'" + text + "' is no time; write 250ms, 2s, 1m or 1h, at most a day");
-  return std::chrono::milliseconds(std::uint64_t{*value} * unit->second);
+std::chrono::milliseconds parse_timeout(const std::string& text) {
+  if (const auto time = supervisor::parse_duration(text)) return *time;
+  throw CLI::ValidationError("--timeout",
+                             "'" + text + "' is no time; write 250ms, 2s, 1m or 1h, at most a day");
 }
 
 // The rules are those of a policy file's paths and variables.
@@ -136,7 +128,7 @@ void declare(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"exit", "result"}).description(""))
       ->type_name("exit|result");
   app.add_option_function<std::string>(
-         "--timeout", [&](const std::string& text) { options.timeout = parse_duration(text); },
+         "--timeout", [&](const std::string& text) { options.timeout = parse_timeout(text); },
          "the deadline of each invocation, instead of the policy's: 250ms, 2s, 1m")
       ->type_name("TIME");
   app.add_option_function<std::vector<std::string>>(

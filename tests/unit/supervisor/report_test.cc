@@ -34,7 +34,8 @@ InvocationReport full_report() {
   report.handler = "/opt/greeter";
   report.policy = "strict";
   report.sandbox = {4242, 200'003U, 12, 2'233};
-  report.timings = {0, 64};
+  report.request_id = "r-1";
+  report.timings = {0, 64, 9};
   report.bytes = {5, 12};
   report.status = -3;
   report.env = {{"A", "1"}, {"B", ""}};
@@ -62,16 +63,18 @@ InvocationReport full_report() {
 TEST(Report, KeysAreThereInTheDocumentedOrderWhateverIsKnown) {
   for (const InvocationReport& report : {InvocationReport{}, full_report()})
     EXPECT_THAT(keys_of(parsed(report)),
-                ElementsAre("sequence", "outcome", "outcome_number", "exit_code", "http_status",
-                            "lambda_error_type", "description", "evidence", "handler", "policy",
-                            "sandbox", "start_us", "invoke_us", "request_bytes", "response_bytes",
-                            "status", "env", "env_left_out", "warned", "leftovers", "usage",
-                            "layers", "degraded", "stderr"));
+                ElementsAre("sequence", "request_id", "outcome", "outcome_number", "exit_code",
+                            "http_status", "lambda_error_type", "description", "evidence",
+                            "handler", "policy", "sandbox", "start_us", "invoke_us", "wait_us",
+                            "request_bytes", "response_bytes", "status", "env", "env_left_out",
+                            "warned", "leftovers", "usage", "layers", "degraded", "stderr"));
 }
 
 TEST(Report, SaysWhatItWasGiven) {
   const Json json = parsed(full_report());
   EXPECT_EQ(json["sequence"], 7);
+  EXPECT_EQ(json["request_id"], "r-1");
+  EXPECT_EQ(json["wait_us"], 9);
   EXPECT_EQ(json["outcome"], "ok");
   EXPECT_EQ(json["outcome_number"], 0);
   EXPECT_EQ(json["exit_code"], 0);
