@@ -1,0 +1,68 @@
+#include "supervisor/http/function.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace fnrun::supervisor::http {
+namespace {
+
+namespace asio = boost::asio;
+
+ServiceOptions observed(const FunctionOptions& options, const Observers& observers) {
+  ServiceOptions service = options.service;
+  service.log = [name = options.name, &observers](std::uint64_t, std::string_view line) {
+    if (observers.line) observers.line({name, {}, line});
+  };
+  service.on_event = [name = options.name, &observers](const PoolEvent& event) {
+    if (observers.event) observers.event(name, event);
+  };
+  return service;
+}
+
+}  // namespace
+
+Function::Function(asio::any_io_executor executor, isolation::Launcher& launcher,
+                   std::shared_ptr<const isolation::Plan> plan, FunctionOptions options,
+                   const Observers& observers)
+    : options_(std::move(options)),
+      observers_(observers),
+      plan_(std::move(plan)),
+      unused_(executor),
+      service_(std::move(executor), launcher, plan_, observed(options_, observers)) {}
+
+bool Function::failed(const protocol::Result& result) const noexcept {
+  if (protocol() == HandlerProtocol::kExec) return result.status != 0;
+  // An HTTP status, or a plain 0.
+  return result.status != 0 && (result.status < 100 || result.status >= 400);
+}
+
+asio::awaitable<Invocation> Function::call(Call call) {
+  const auto self = shared_from_this();
+  call.caller.log = [self, id = call.caller.request_id,
+                     also = std::move(call.caller.log)](std::string_view line) {
+    if (also) also(line);
+    if (self->observers_.line) self->observers_.line({self->name(), id, line});
+  };
+  ++in_flight_;
+  auto token = asio::bind_cancellation_slot(call.cancelled, asio::use_awaitable);
+  auto answer = service_.async_invoke(std::move(call.input), call.deadline, std::move(call.caller),
+                                      std::move(token));
+  Invocation invocation = co_await std::move(answer);
+  if (--in_flight_ == 0) unused_.cancel();
+  if (observers_.report) observers_.report(name(), invocation.report);
+  co_return invocation;
+}
+
+asio::awaitable<void> Function::retire(Deadline deadline) {
+  const auto self = shared_from_this();
+  unused_.expires_at(deadline);
+  if (in_flight_ != 0) co_await unused_.async_wait(asio::as_tuple(asio::use_awaitable));
+  service_.stop();
+  // Those that were cut short end by themselves now.
+  unused_.expires_at(Deadline::max());
+  if (in_flight_ != 0) co_await unused_.async_wait(asio::as_tuple(asio::use_awaitable));
+  co_await service_.shut_down();
+}
+
+}  // namespace fnrun::supervisor::http

@@ -1,0 +1,303 @@
+#include "supervisor/http/session.h"
+
+#include <sys/socket.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+#include <cerrno>
+#include <ctime>
+
+#include "supervisor/http/problem.h"
+
+namespace fnrun::supervisor::http {
+namespace {
+
+namespace asio = boost::asio;
+namespace bhttp = beast::http;
+using boost::system::error_code;
+
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t kReadChunk = 16 * 1024;
+// Behind an answer to something that was not read to its end: how much of the rest is taken, and
+// how long, so that the answer is not lost to a reset.
+constexpr std::size_t kLingerBytes = 1024 * 1024;
+constexpr std::chrono::seconds kLingerTime{2};
+// A body of no told length is counted as so much before it is read further.
+constexpr std::size_t kBodyStep = 256 * 1024;
+
+// RFC 9110, 6.6.1. The clock is asked once a second and for each thread.
+std::string_view date() {
+  thread_local std::time_t of = -1;
+  thread_local std::array<char, 32> line{};
+  thread_local std::size_t length = 0;
+  if (const std::time_t now = std::time(nullptr); now != of) {
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    length = std::strftime(line.data(), line.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    of = now;
+  }
+  return {line.data(), length};
+}
+
+// What makes the end of a request doubtful is refused: whoever stands between us and the client
+// could see another end, and so another request behind it (RFC 9112, 6.3).
+std::optional<Response> doubtful(const RequestHead& head) {
+  if (head.version() == 11 && head.count(bhttp::field::host) != 1)
+    return problem(Status::bad_request, "HTTP/1.1 wants one Host header field");
+  const auto codings = head.count(bhttp::field::transfer_encoding);
+  if (codings == 0) return std::nullopt;
+  if (head.version() < 11) return problem(Status::bad_request, "HTTP/1.0 has no Transfer-Encoding");
+  if (codings > 1 || !beast::iequals(head[bhttp::field::transfer_encoding], "chunked"))
+    return problem(Status::not_implemented, "the only transfer coding taken here is chunked");
+  if (head.count(bhttp::field::content_length) != 0)
+    return problem(Status::bad_request, "Content-Length beside Transfer-Encoding");
+  return std::nullopt;
+}
+
+bool expects_continue(const RequestHead& head) {
+  return head.version() == 11 && beast::iequals(head[bhttp::field::expect], "100-continue");
+}
+
+}  // namespace
+
+// The part of HttpLimits::bodies_max that one request holds.
+class Session::BodyShare {
+ public:
+  explicit BodyShare(Shared& shared) : shared_(shared) {}
+  ~BodyShare() { shared_.status.body_bytes -= held_; }
+  BodyShare(const BodyShare&) = delete;
+  BodyShare& operator=(const BodyShare&) = delete;
+
+  // False: all that there is for bodies is taken.
+  [[nodiscard]] bool grow_to(std::size_t bytes) {
+    if (bytes <= held_) return true;
+    if (bytes - held_ > shared_.limits.bodies_max - shared_.status.body_bytes) return false;
+    shared_.status.body_bytes += bytes - held_;
+    held_ = bytes;
+    return true;
+  }
+
+ private:
+  Shared& shared_;
+  std::size_t held_ = 0;
+};
+
+Session::Session(Socket socket, std::shared_ptr<Shared> shared, Peer peer)
+    : shared_(std::move(shared)), peer_(std::move(peer)), stream_(std::move(socket)) {}
+
+std::optional<Session::Clock::time_point> Session::idle_since() const {
+  return idle_since_;
+}
+
+bool Session::has_input() {
+  char byte = 0;
+  return ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void Session::close() {
+  gone_ = true;
+  // A shutdown and not a close: what waits on the descriptor ends by itself, and the number stays
+  // ours until run() is over.
+  error_code ignored;
+  stream_.socket().shutdown(asio::socket_base::shutdown_both, ignored);
+  if (serving_)
+    gone_signal_.emit(asio::cancellation_type::all);
+  else
+    stream_.cancel();
+}
+
+asio::awaitable<void> Session::run() {
+  const auto self = shared_from_this();
+  for (;;) {
+    idle_since_ = Clock::now();
+    const bool came = buffer_.size() != 0 || co_await first_byte();
+    idle_since_.reset();
+    if (!came) co_return;
+    const Next next = co_await one_request();
+    if (next == Next::kLinger) co_await linger();
+    if (next != Next::kRequest) co_return;
+    // It was told to stay, and then the drain began.
+    if (shared_->draining && buffer_.size() == 0 && !has_input()) co_return;
+  }
+}
+
+asio::awaitable<bool> Session::first_byte() {
+  stream_.expires_after(shared_->limits.idle_timeout);
+  const auto space = buffer_.prepare(kReadChunk);
+  const auto [error, bytes] = co_await stream_.async_read_some(space, kToken);
+  buffer_.commit(bytes);
+  co_return !error;
+}
+
+void Session::note(const error_code& error) {
+  if (error == beast::error::timeout) ++shared_->status.timed_out;
+}
+
+asio::awaitable<Session::Next> Session::refuse(Response response) {
+  ++shared_->status.malformed;
+  return reply(std::move(response), 11, /*keep=*/false, /*head=*/false);
+}
+
+asio::awaitable<Session::Next> Session::one_request() {
+  Parser parser;
+  parser.header_limit(static_cast<std::uint32_t>(shared_->limits.header_max));
+  parser.body_limit(boost::none);  // Its length is looked at below, where it is known for whom.
+  stream_.expires_after(shared_->limits.header_timeout);
+  const auto [error, bytes] = co_await bhttp::async_read_header(stream_, buffer_, parser, kToken);
+  if (error == bhttp::error::header_limit) {
+    auto answer = problem(Status::request_header_fields_too_large,
+                          "the header is over " + std::to_string(shared_->limits.header_max) +
+                              " bytes (limits.header_bytes_max)");
+    co_return co_await refuse(std::move(answer));
+  }
+  if (error && error.category() == bhttp::make_error_code(bhttp::error::bad_method).category() &&
+      error != bhttp::error::end_of_stream && error != bhttp::error::partial_message) {
+    auto answer = problem(Status::bad_request, "this is no HTTP request: " + error.message());
+    co_return co_await refuse(std::move(answer));
+  }
+  if (error) {
+    note(error);
+    co_return Next::kClose;
+  }
+  ++shared_->status.requests;
+  const RequestHead& head = parser.get();
+  if (auto answer = doubtful(head)) co_return co_await refuse(std::move(*answer));
+
+  const unsigned version = head.version();
+  const bool is_head = head.method() == bhttp::verb::head;
+  auto admitted = shared_->site.admit(head);
+  const auto* endpoint = std::get_if<std::shared_ptr<Endpoint>>(&admitted);
+  BodyShare share(*shared_);
+  std::optional<Response> refused;
+  const Endpoint* const reader = endpoint != nullptr ? endpoint->get() : nullptr;
+  if (reader == nullptr) refused = std::move(std::get<Response>(admitted));
+  // Who is refused before its body came may still have sent a small one; a long one ends the
+  // connection.
+  if (reader != nullptr) {
+    const bool whole = co_await read_body(parser, *reader, share, refused);
+    if (!whole && !refused) co_return Next::kClose;
+  }
+  const bool keep = parser.is_done() && parser.keep_alive();
+  if (refused) co_return co_await reply(std::move(*refused), version, keep, is_head);
+
+  serving_ = true;
+  watch();
+  auto served = (*endpoint)->serve(parser.release(), peer_, gone_signal_.slot());
+  Response response = co_await std::move(served);
+  serving_ = false;
+  stream_.socket().cancel();  // The watch.
+  if (gone_) {
+    ++shared_->status.vanished;
+    co_return Next::kClose;
+  }
+  co_return co_await reply(std::move(response), version, keep, is_head);
+}
+
+// True: the whole body is in `parser`. Otherwise the answer is in `refused`, or there is nobody to
+// answer.
+asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoint, BodyShare& share,
+                                         std::optional<Response>& refused) {
+  const auto full = [] {
+    Response busy = problem(Status::service_unavailable,
+                            "too many bodies are being received (limits.body_bytes_max)");
+    busy.set(bhttp::field::retry_after, "1");
+    return busy;
+  };
+  const std::size_t most = endpoint.body_max();
+  const auto told = parser.content_length();
+  if (told && *told > most) {
+    refused = endpoint.too_large();
+    co_return false;
+  }
+  if (told && !share.grow_to(static_cast<std::size_t>(*told))) {
+    refused = full();
+    co_return false;
+  }
+  if (parser.is_done()) co_return true;
+  parser.body_limit(most);
+  stream_.expires_after(shared_->limits.body_timeout);
+  if (expects_continue(parser.get())) {
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    const auto [error, sent] = co_await asio::async_write(stream_, asio::buffer(kContinue), kToken);
+    if (error) {
+      note(error);
+      co_return false;
+    }
+  }
+  while (!parser.is_done()) {
+    if (!told && !share.grow_to(parser.get().body().size() + kBodyStep)) {
+      refused = full();
+      co_return false;
+    }
+    const auto [error, bytes] = co_await bhttp::async_read_some(stream_, buffer_, parser, kToken);
+    if (error == bhttp::error::body_limit) {
+      refused = endpoint.too_large();
+      co_return false;
+    }
+    if (error) {
+      if (error.category() == bhttp::make_error_code(bhttp::error::bad_chunk).category() &&
+          error != bhttp::error::partial_message)
+        refused = problem(Status::bad_request,
+                          "the body is not what its header says: " + error.message());
+      else
+        note(error);
+      co_return false;
+    }
+  }
+  co_return true;
+}
+
+asio::awaitable<Session::Next> Session::reply(Response response, unsigned version, bool keep,
+                                              bool head) {
+  keep = keep && !shared_->draining;
+  response.version(version);
+  response.keep_alive(keep);
+  response.set(bhttp::field::date, view(date()));
+  response.prepare_payload();
+  if (head) response.body().clear();
+  stream_.expires_after(shared_->limits.write_timeout);
+  const auto [error, bytes] = co_await bhttp::async_write(stream_, response, kToken);
+  if (error) {
+    note(error);
+    ++shared_->status.vanished;
+    co_return Next::kClose;
+  }
+  co_return keep ? Next::kRequest : Next::kLinger;
+}
+
+// To close a socket with something unread in it resets the connection, and the client may lose the
+// answer that explains why (RFC 9112, 9.6).
+asio::awaitable<void> Session::linger() {
+  error_code ignored;
+  stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+  stream_.expires_after(kLingerTime);
+  buffer_.clear();
+  for (std::size_t taken = 0; taken < kLingerBytes;) {
+    const auto space = buffer_.prepare(kReadChunk);
+    const auto [error, bytes] = co_await stream_.async_read_some(space, kToken);
+    if (error) co_return;
+    taken += bytes;
+  }
+}
+
+// A client that has closed its end is gone, as for Go's net/http: its call is cancelled. What it
+// sent ahead of its next request cannot be told from life, so then nobody looks any more.
+void Session::watch() {
+  stream_.socket().async_wait(
+      asio::socket_base::wait_read, [self = shared_from_this()](const error_code& error) {
+        if (error || !self->serving_) return;
+        char byte = 0;
+        const ssize_t n =
+            ::recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n > 0) return;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return self->watch();
+        self->gone_ = true;
+        self->gone_signal_.emit(asio::cancellation_type::all);
+      });
+}
+
+}  // namespace fnrun::supervisor::http

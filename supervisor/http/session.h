@@ -1,0 +1,72 @@
+// One connection: requests one after another, each read under its deadlines, served, answered.
+//
+// Private to the server, which owns it together with its own coroutine. On the server's executor.
+#pragma once
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "supervisor/http/message.h"
+#include "supervisor/http/server.h"
+
+namespace fnrun::supervisor::http {
+
+// What sessions share with their server.
+struct Shared {
+  HttpLimits limits;
+  Site& site;
+  ServerStatus status;
+  bool draining = false;
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  using Socket = boost::asio::generic::stream_protocol::socket;
+  using Clock = std::chrono::steady_clock;
+
+  Session(Socket socket, std::shared_ptr<Shared> shared, Peer peer);
+
+  // Until the connection is closed, by whomever.
+  [[nodiscard]] boost::asio::awaitable<void> run();
+  // Between two requests, with nothing received: since when.
+  [[nodiscard]] std::optional<Clock::time_point> idle_since() const;
+  // Something has come that nobody has read yet.
+  [[nodiscard]] bool has_input();
+  // Ends run() soon, whatever it waits for; a call in flight is cancelled.
+  void close();
+
+ private:
+  using Parser = beast::http::request_parser<beast::http::string_body>;
+  using Stream =
+      beast::basic_stream<boost::asio::generic::stream_protocol, boost::asio::any_io_executor>;
+  enum class Next { kRequest, kLinger, kClose };
+  class BodyShare;
+
+  boost::asio::awaitable<bool> first_byte();
+  boost::asio::awaitable<Next> one_request();
+  boost::asio::awaitable<Next> refuse(Response response);
+  boost::asio::awaitable<bool> read_body(Parser& parser, const Endpoint& endpoint, BodyShare& share,
+                                         std::optional<Response>& refused);
+  boost::asio::awaitable<Next> reply(Response response, unsigned version, bool keep, bool head);
+  boost::asio::awaitable<void> linger();
+  void note(const boost::system::error_code& error);
+  void watch();
+
+  std::shared_ptr<Shared> shared_;
+  Peer peer_;
+  Stream stream_;
+  beast::flat_buffer buffer_;
+  boost::asio::cancellation_signal gone_signal_;
+  bool serving_ = false;
+  bool gone_ = false;
+  std::optional<Clock::time_point> idle_since_;
+};
+
+}  // namespace fnrun::supervisor::http
