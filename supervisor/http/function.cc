@@ -25,11 +25,12 @@ ServiceOptions observed(const FunctionOptions& options, const Observers& observe
 Function::Function(asio::any_io_executor executor, isolation::Launcher& launcher,
                    std::shared_ptr<const isolation::Plan> plan, FunctionOptions options,
                    const Observers& observers)
-    : options_(std::move(options)),
+    : executor_(std::move(executor)),
+      options_(std::move(options)),
       observers_(observers),
       plan_(std::move(plan)),
-      unused_(executor),
-      service_(std::move(executor), launcher, plan_, observed(options_, observers)) {}
+      unused_(executor_),
+      service_(executor_, launcher, plan_, observed(options_, observers)) {}
 
 bool Function::failed(const protocol::Result& result) const noexcept {
   if (protocol() == HandlerProtocol::kExec) return result.status != 0;
@@ -42,7 +43,7 @@ asio::awaitable<Invocation> Function::call(Call call) {
   call.caller.log = [self, id = call.caller.request_id,
                      also = std::move(call.caller.log)](std::string_view line) {
     if (also) also(line);
-    if (self->observers_.line) self->observers_.line({self->name(), id, line});
+    self->say(id, line);
   };
   ++in_flight_;
   auto token = asio::bind_cancellation_slot(call.cancelled, asio::use_awaitable);
@@ -52,6 +53,17 @@ asio::awaitable<Invocation> Function::call(Call call) {
   if (--in_flight_ == 0) unused_.cancel();
   if (observers_.report) observers_.report(name(), invocation.report);
   co_return invocation;
+}
+
+Invocation Function::refuse(Cause cause, std::string request_id) {
+  Invocation refused = service_.refuse(cause);
+  refused.report.request_id = std::move(request_id);
+  if (observers_.report) observers_.report(name(), refused.report);
+  return refused;
+}
+
+void Function::say(std::string_view request_id, std::string_view line) const {
+  if (observers_.line) observers_.line({name(), request_id, line});
 }
 
 asio::awaitable<void> Function::retire(Deadline deadline) {

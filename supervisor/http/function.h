@@ -47,6 +47,7 @@ class Function : public std::enable_shared_from_this<Function> {
   Function(const Function&) = delete;
   Function& operator=(const Function&) = delete;
 
+  [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
   [[nodiscard]] HandlerProtocol protocol() const noexcept { return options_.service.protocol; }
   // 1 for the first that had this name, then one more for each reload that changed it.
@@ -67,6 +68,11 @@ class Function : public std::enable_shared_from_this<Function> {
   // Every call is reported once. To be moved in.
   [[nodiscard]] boost::asio::awaitable<Invocation> call(Call call);
 
+  // A call that was none: counted and reported as one.
+  [[nodiscard]] Invocation refuse(Cause cause, std::string request_id);
+  // A line beside the handler's own, to the observers.
+  void say(std::string_view request_id, std::string_view line) const;
+
   // What a handler that answered says of itself: its own exit code, or its own status.
   [[nodiscard]] bool failed(const protocol::Result& result) const noexcept;
 
@@ -75,6 +81,7 @@ class Function : public std::enable_shared_from_this<Function> {
   [[nodiscard]] boost::asio::awaitable<void> retire(Deadline deadline);
 
  private:
+  boost::asio::any_io_executor executor_;
   FunctionOptions options_;
   const Observers& observers_;
   std::shared_ptr<const isolation::Plan> plan_;

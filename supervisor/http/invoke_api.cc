@@ -119,7 +119,8 @@ class InvokeEndpoint : public Endpoint {
     return static_cast<std::size_t>(function_->limits().request_max.bytes);
   }
   [[nodiscard]] Response too_large() const override {
-    return problem(function_->service().refuse(Cause::kRequestTooLarge).report, new_request_id());
+    const std::string id = new_request_id();
+    return problem(function_->refuse(Cause::kRequestTooLarge, id).report, id);
   }
   [[nodiscard]] asio::awaitable<Response> serve(Request request, const Peer& peer,
                                                 asio::cancellation_slot gone) override;

@@ -65,8 +65,8 @@ class Site {
   virtual ~Site() = default;
 
   // Who serves it, or the answer at once.
-  [[nodiscard]] virtual std::variant<std::shared_ptr<Endpoint>, Response> admit(
-      const RequestHead& head) = 0;
+  using Verdict = std::variant<std::shared_ptr<Endpoint>, Response>;
+  [[nodiscard]] virtual Verdict admit(const RequestHead& head) = 0;
 };
 
 // A body of bytes that no browser takes for a page: what handlers say is served from the origin of
