@@ -36,8 +36,9 @@ bool write_whole(int fd, std::string_view text) {
 }  // namespace
 
 struct LineWriter::State {
-  explicit State(int descriptor) : fd(descriptor) {}
-  const int fd;
+  State(Write w, Dropped d) : write(std::move(w)), say_dropped(std::move(d)) {}
+  const Write write;
+  const Dropped say_dropped;
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::string> queue;
@@ -55,15 +56,14 @@ void LineWriter::State::run() {
   for (;;) {
     changed.wait(lock, [&] { return closing || !queue.empty(); });
     if (queue.empty()) return;
-    std::string line = std::move(queue.front());
+    const std::string line = std::move(queue.front());
     queue.pop_front();
-    queued_bytes -= line.size();
-    if (queue.empty() && dropped > 0)
-      line +=
-          "… " + std::to_string(std::exchange(dropped, 0)) + " lines dropped: nobody read them\n";
+    queued_bytes -= line.size() + 1;
+    const std::size_t unsaid = queue.empty() ? std::exchange(dropped, 0) : 0;
     writing = true;
     lock.unlock();
-    const bool written = write_whole(fd, line);
+    const bool written = write(line);
+    if (unsaid > 0) write(say_dropped(unsaid));
     lock.lock();
     writing = false;
     if (!written) ++lost;
@@ -71,9 +71,19 @@ void LineWriter::State::run() {
   }
 }
 
-LineWriter::LineWriter(int fd) : state_(std::make_shared<State>(fd)) {
+LineWriter::LineWriter(Write write, Dropped dropped)
+    : state_(std::make_shared<State>(std::move(write), std::move(dropped))) {
   // Detached: a reader that never reads again must not keep us from ending.
   std::thread([state = state_] { state->run(); }).detach();
+}
+
+LineWriter::LineWriter(int fd)
+    : LineWriter(to_descriptor(fd), [](std::size_t lines) {
+        return "… " + std::to_string(lines) + " lines dropped: nobody read them";
+      }) {}
+
+LineWriter::Write LineWriter::to_descriptor(int fd) {
+  return [fd](std::string_view line) { return write_whole(fd, std::string(line) + '\n'); };
 }
 
 LineWriter::~LineWriter() {
@@ -86,13 +96,13 @@ LineWriter::~LineWriter() {
 
 void LineWriter::write(std::string_view line) {
   const std::lock_guard guard(state_->mutex);
-  if (state_->queued_bytes + line.size() > kQueueMax) {
+  if (state_->queued_bytes + line.size() + 1 > kQueueMax) {
     ++state_->dropped;
     ++state_->lost;
     return;
   }
-  state_->queue.emplace_back(line).push_back('\n');
-  state_->queued_bytes += line.size() + 1;
+  state_->queue.emplace_back(line);
+  state_->queued_bytes += line.size() + 1;  // Empty lines are not without end, either.
   state_->changed.notify_all();
 }
 

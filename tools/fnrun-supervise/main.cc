@@ -18,41 +18,24 @@
 #include <memory>
 #include <optional>
 
+#include "daemon.h"
 #include "isolation/launcher.h"
-#include "line_writer.h"
 #include "options.h"
 #include "policies/policy_json.h"
 #include "policy_search.h"
 #include "probe_run.h"
+#include "report_file.h"
 #include "seccomp_exchange.h"
 #include "supervisor/descriptor_limit.h"
 #include "supervisor/service.h"
 #include "supervisor/stderr_log.h"
 #include "supervisor/stdio_front_end.h"
+#include "voice.h"
 
 namespace fnrun::tools {
 namespace {
 
 namespace asio = boost::asio;
-
-bool use_colour() {
-  const char* no_color =
-      std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe): before any thread
-  return (no_color == nullptr || *no_color == '\0') && ::isatty(STDERR_FILENO) == 1;
-}
-
-// What this command says to people, on stderr.
-class Voice {
- public:
-  void say(std::string_view line) { lines_.write(line); }
-  void complain(std::string_view message) {
-    say((colour_ ? "\x1b[1mfnrun-supervise:\x1b[0m " : "fnrun-supervise: ") + std::string(message));
-  }
-
- private:
-  bool colour_ = use_colour();
-  LineWriter lines_{STDERR_FILENO};
-};
 
 // A program started with a closed stdin, stdout or stderr would give that number to the next thing
 // it opens, and then write its messages there.
@@ -158,26 +141,6 @@ class StopSignals {
   supervisor::Service& service_;
   protocol::Channel& stream_;
   int received_ = 0;
-};
-
-// The report file, appended to: whatever the lines are for, a slow reader of a pipe is not waited
-// for.
-class ReportFile {
- public:
-  // O_NONBLOCK: opening a named pipe that nobody reads must fail, not wait.
-  explicit ReportFile(const std::string& path)
-      : fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644)) {
-    if (fd_) lines_.emplace(fd_.get());
-  }
-  [[nodiscard]] bool is_open() const { return lines_.has_value(); }
-  void write(const supervisor::InvocationReport& report) {
-    lines_->write(supervisor::to_json(report));
-  }
-  [[nodiscard]] std::size_t lost() const { return lines_->lost(); }
-
- private:
-  isolation::UniqueFd fd_;
-  std::optional<LineWriter> lines_;
 };
 
 int serve_stdio(Voice& voice, const Options& options, supervisor::Service& service,
@@ -305,8 +268,9 @@ int main(int argc, char** argv) {
   try {
     auto parsed = fnrun::tools::parse_command_line(argc, argv);
     if (const int* code = std::get_if<int>(&parsed)) return *code;
-    fnrun::tools::Voice voice;
     auto& options = std::get<fnrun::tools::Options>(parsed);
+    if (options.is_service) return fnrun::tools::run_daemon(options);
+    fnrun::tools::Voice voice;
     if (options.probe) {
       if (const auto fault = fnrun::tools::prepare_probe(options)) {
         voice.complain(fault->message);

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +11,7 @@
 
 #include "policies/policy_check.h"
 #include "supervisor/duration_text.h"
+#include "supervisor/service_check.h"
 
 namespace fnrun::tools {
 namespace {
@@ -24,6 +26,7 @@ constexpr const char* kFooter =
     "  echo '{\"a\":1}' | fnrun-supervise --protocol exec -- jq .a\n"
     "  seq 3 | fnrun-supervise --lines --protocol lines -- ./greeter.sh\n"
     "  fnrun-supervise --explain -- ./greeter\n"
+    "  fnrun-supervise --listen 127.0.0.1:8080 -- ./greeter\n"
     "\n"
     "Exit codes: 0 the handler answered, whatever its status (one event with --protocol exec: the\n"
     "handler's own exit code); 2 usage; 65 event too large, or none for this handler; 70 crashed;\n"
@@ -41,10 +44,17 @@ std::optional<T> number(std::string_view text) {
   return value;
 }
 
-std::chrono::milliseconds parse_timeout(const std::string& text) {
+std::chrono::milliseconds parse_time(const std::string& option, const std::string& text) {
   if (const auto time = supervisor::parse_duration(text)) return *time;
-  throw CLI::ValidationError("--timeout",
+  throw CLI::ValidationError(option,
                              "'" + text + "' is no time; write 250ms, 2s, 1m or 1h, at most a day");
+}
+
+std::string checked(const std::string& option, std::string text,
+                    std::string (*fault_of)(std::string_view)) {
+  if (const std::string fault = fault_of(text); !fault.empty())
+    throw CLI::ValidationError(option, "'" + text + "': " + fault);
+  return text;
 }
 
 // The rules are those of a policy file's paths and variables.
@@ -128,7 +138,8 @@ void declare(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"exit", "result"}).description(""))
       ->type_name("exit|result");
   app.add_option_function<std::string>(
-         "--timeout", [&](const std::string& text) { options.timeout = parse_timeout(text); },
+         "--timeout",
+         [&](const std::string& text) { options.timeout = parse_time("--timeout", text); },
          "the deadline of each invocation, instead of the policy's: 250ms, 2s, 1m")
       ->type_name("TIME");
   app.add_option_function<std::vector<std::string>>(
@@ -170,6 +181,118 @@ void declare(CLI::App& app, Options& options) {
   app.set_version_flag("--version", std::string("fnrun-supervise ") + FNRUN_VERSION);
 }
 
+// Of the service alone.
+constexpr std::array kServiceOptions{
+    "--name",   "--concurrency",  "--queue",      "--max-wait",      "--per-client", "--ready",
+    "--events", "--allow-origin", "--rie-compat", "--drain-timeout", "--credential", "--log"};
+// Of a function, which a config file describes.
+constexpr std::array kFunctionOptions{
+    "--policy", "--protocol",   "--timeout",     "--bind",         "--env",
+    "--name",   "--queue",      "--concurrency", "--ready",        "--max-wait",
+    "--events", "--per-client", "--credential",  "--drain-timeout"};
+
+void declare_service(CLI::App& app, Options& options) {
+  supervisor::FunctionConfig& function = options.function;
+  function.name = "function";
+  const char* const group = "As a service";
+  app.add_option("--listen", options.service.listen,
+                 "serve HTTP there until SIGTERM: 8080, 127.0.0.1:8080, :8080 (all addresses), "
+                 "':$PORT', unix:/PATH, systemd (the sockets it passes)")
+      ->type_name("ADDRESS")
+      ->expected(1)
+      ->take_all()
+      ->group(group);
+  app.add_option("--config", options.config, "serve the functions that this file describes")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option_function<std::string>(
+         "--name",
+         [&](const std::string& name) {
+           function.name = checked("--name", name, supervisor::function_name_fault);
+         },
+         "what the function is called (default: function)")
+      ->type_name("NAME")
+      ->group(group);
+  app.add_option("--concurrency", function.concurrency,
+                 "calls at a time (default: one for each CPU)")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{10'000}))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--queue", function.queue, "calls that may wait beyond them")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{1'000'000}))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option_function<std::string>(
+         "--max-wait",
+         [&](const std::string& text) { function.max_wait = parse_time("--max-wait", text); },
+         "how long a call may wait (default: until its deadline)")
+      ->type_name("TIME")
+      ->group(group);
+  app.add_option("--per-client", function.per_client,
+                 "calls and waiting ones of one client (default: no bound)")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1'000'000}))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--ready", function.ready,
+                 "sandboxes started ahead of need (default: as many as --concurrency)")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{10'000}))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--events", function.events,
+                 "accepted events (Lambda's InvocationType Event) that may wait")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{1'000'000}))
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option_function<std::vector<std::string>>(
+         "--credential",
+         [&](const std::vector<std::string>& all) {
+           for (const auto& name : all)
+             function.credentials.push_back(
+                 checked("--credential", name, supervisor::credential_name_fault));
+         },
+         "a credential of the service manager, by name: /run/credentials/NAME for the handler")
+      ->type_name("NAME")
+      ->expected(1)
+      ->take_all()
+      ->group(group);
+  app.add_option_function<std::vector<std::string>>(
+         "--allow-origin",
+         [&](const std::vector<std::string>& all) {
+           for (const auto& origin : all)
+             options.service.allow_origins.push_back(
+                 checked("--allow-origin", origin, supervisor::origin_fault));
+         },
+         "pages of this site may call: https://example.com")
+      ->type_name("ORIGIN")
+      ->expected(1)
+      ->take_all()
+      ->group(group);
+  app.add_flag("--rie-compat", options.rie_compat,
+               "answer Lambda's Invoke API as AWS's own emulator does")
+      ->group(group);
+  app.add_option_function<std::string>(
+         "--drain-timeout",
+         [&](const std::string& text) {
+           options.service.drain_timeout = parse_time("--drain-timeout", text);
+         },
+         "the longest that SIGTERM waits for calls in flight (default: their deadlines)")
+      ->type_name("TIME")
+      ->group(group);
+  const std::map<std::string, std::optional<LogForm>> forms{{"auto", std::nullopt},
+                                                            {"text", LogForm::kText},
+                                                            {"json", LogForm::kJson},
+                                                            {"journal", LogForm::kJournal}};
+  app.add_option_function<std::string>(
+         "--log", [&options, forms](const std::string& form) { options.log_form = forms.at(form); },
+         "how the service logs; auto (default): to journald where stderr leads there, as text on "
+         "a terminal, as JSON lines otherwise")
+      ->check(CLI::IsMember({"auto", "text", "json", "journal"}).description(""))
+      ->type_name("auto|text|json|journal")
+      ->group(group);
+}
+
 // CLI11 does not know that a handler follows "--".
 class HelpFormatter : public CLI::Formatter {
  public:
@@ -177,6 +300,52 @@ class HelpFormatter : public CLI::Formatter {
     return "Usage: fnrun-supervise [OPTIONS] -- HANDLER [ARGUMENTS...]\n";
   }
 };
+
+// What the options of a service say against each other; "": nothing.
+std::string contradiction_of_service(const CLI::App& app, Options& options) {
+  options.is_service = app.count("--listen") != 0 || app.count("--config") != 0;
+  if (!options.is_service) {
+    for (const char* of_service : kServiceOptions)
+      if (app.count(of_service) != 0)
+        return std::string(of_service) + " is for a service: --listen or --config makes one";
+    return {};
+  }
+  for (const char* of_stream :
+       {"--lines", "--frames", "--on-error", "--probe", "--import-seccomp", "--export-seccomp"})
+    if (app.count(of_stream) != 0)
+      return std::string(of_stream) + " is not for a service, which --listen and --config make";
+  if (options.config.empty())
+    return options.handler.empty() ? "no handler is given; it goes behind --" : "";
+  for (const char* of_function : kFunctionOptions)
+    if (app.count(of_function) != 0)
+      return std::string(of_function) + " belongs into the file that --config names";
+  return options.handler.empty() ? "" : "the handlers stand in the file that --config names";
+}
+
+// What the options say against each other; "": nothing.
+std::string contradiction(const CLI::App& app, Options& options) {
+  if (auto mistake = contradiction_of_service(app, options); !mistake.empty() || options.is_service)
+    return mistake;
+  if (app.count("--lines") != 0 && app.count("--frames") != 0)
+    return "--lines and --frames exclude each other";
+  if (options.probe && (!options.handler.empty() || options.check ||
+                        options.mode != Mode::kSingle || app.count("--protocol") != 0))
+    return "--probe runs a handler of its own, once";
+  const bool exchange = !options.import_seccomp.empty() || options.export_seccomp;
+  if (exchange && (!options.handler.empty() || options.probe ||
+                   (options.export_seccomp && !options.import_seccomp.empty())))
+    return "--import-seccomp and --export-seccomp stand alone: they run nothing";
+  for (const char* of_a_run : {"--lines", "--frames", "--protocol", "--on-error", "--report",
+                               "--explain", "--check", "--uid-range"})
+    if (exchange && app.count(of_a_run) != 0)
+      return std::string(of_a_run) +
+             " is for running; --import-seccomp and --export-seccomp run nothing";
+  if (options.handler.empty() && !options.check && !options.probe && !exchange)
+    return "no handler is given; it goes behind --";
+  if (options.answer_errors && options.mode == Mode::kSingle)
+    return "--on-error result is for --lines and --frames";
+  return {};
+}
 
 int usage_error(const std::string& message) {
   std::cerr << "fnrun-supervise: " << message << "\nTry 'fnrun-supervise --help'.\n";
@@ -197,6 +366,7 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   app.formatter(std::make_shared<HelpFormatter>());
   app.footer(kFooter);
   declare(app, options);
+  declare_service(app, options);
   try {
     app.parse(static_cast<int>(separator - argv), argv);
   } catch (const CLI::Success& success) {  // --help, --version
@@ -204,24 +374,16 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return usage_error(error.what());
   }
-  if (app.count("--lines") != 0 && app.count("--frames") != 0)
-    return usage_error("--lines and --frames exclude each other");
-  if (options.probe && (!options.handler.empty() || options.check ||
-                        options.mode != Mode::kSingle || app.count("--protocol") != 0))
-    return usage_error("--probe runs a handler of its own, once");
-  const bool exchange = !options.import_seccomp.empty() || options.export_seccomp;
-  if (exchange && (!options.handler.empty() || options.probe ||
-                   (options.export_seccomp && !options.import_seccomp.empty())))
-    return usage_error("--import-seccomp and --export-seccomp stand alone: they run nothing");
-  for (const char* of_a_run : {"--lines", "--frames", "--protocol", "--on-error", "--report",
-                               "--explain", "--check", "--uid-range"})
-    if (exchange && app.count(of_a_run) != 0)
-      return usage_error(std::string(of_a_run) +
-                         " is for running; --import-seccomp and --export-seccomp run nothing");
-  if (options.handler.empty() && !options.check && !options.probe && !exchange)
-    return usage_error("no handler is given; it goes behind --");
-  if (options.answer_errors && options.mode == Mode::kSingle)
-    return usage_error("--on-error result is for --lines and --frames");
+  if (const std::string mistake = contradiction(app, options); !mistake.empty())
+    return usage_error(mistake);
+  if (options.is_service) {
+    options.function.policy = options.policy;
+    options.function.handler = options.handler;
+    options.function.protocol = options.protocol;
+    options.function.timeout = options.timeout;
+    options.function.binds = options.binds;
+    options.function.env = options.env;
+  }
   return options;
 }
 

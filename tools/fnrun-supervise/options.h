@@ -12,7 +12,9 @@
 #include "isolation/host.h"
 #include "policies/policy.h"
 #include "protocol/message_types.h"
+#include "service_log.h"
 #include "supervisor/exchange.h"
+#include "supervisor/service_config.h"
 
 namespace fnrun::tools {
 
@@ -35,6 +37,14 @@ struct Options {
   std::string import_seccomp;  // A file; "": none.
   bool export_seccomp = false;
   std::vector<std::string> handler;
+
+  // As a service: with --listen or --config.
+  bool is_service = false;
+  std::string config;                   // A file; "": what follows says it all.
+  supervisor::ServiceConfig service;    // Of a file only `listen` and `allow_origins` are used.
+  supervisor::FunctionConfig function;  // The one that the command line describes.
+  bool rie_compat = false;
+  std::optional<LogForm> log_form;  // None: as stderr is.
 };
 
 inline constexpr int kExitUsage = 2;

@@ -1,0 +1,48 @@
+// Secrets for handlers: systemd's credentials, by name, as files that only the handler's sandbox
+// has.
+//
+// A function names the credentials it gets; the service manager has put them into the folder that
+// CREDENTIALS_DIRECTORY names (LoadCredential=). Inside they are files below /run/credentials, and
+// CREDENTIALS_DIRECTORY says so. They are on no command line and in no environment. Copies are made
+// where the sandbox's own uid could not read the original, in memory, in a folder of ours; they are
+// removed with this. One thread.
+#pragma once
+
+#include <boost/system/result.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "isolation/host.h"
+#include "policies/policy.h"
+
+namespace fnrun::tools {
+
+struct CredentialFault {
+  std::string message;
+};
+[[noreturn]] void throw_exception_from_error(const CredentialFault& fault,
+                                             const boost::source_location& where);
+
+inline constexpr std::size_t kCredentialMax = 1024 * 1024;  // Bytes; systemd's own bound.
+
+class Credentials {
+ public:
+  Credentials() = default;
+  Credentials(const Credentials&) = delete;
+  Credentials& operator=(const Credentials&) = delete;
+  ~Credentials();
+
+  // Shows them to sandboxes of this policy.
+  [[nodiscard]] boost::system::result<void, CredentialFault> give(
+      const std::vector<std::string>& names, const isolation::Host& host, policies::Policy& policy);
+
+ private:
+  boost::system::result<std::filesystem::path, CredentialFault> copy_of(
+      const std::filesystem::path& original);
+
+  std::filesystem::path folder_;  // Of the copies; made when the first is.
+  std::size_t made_ = 0;
+};
+
+}  // namespace fnrun::tools

@@ -1,0 +1,409 @@
+#include "daemon.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <list>
+#include <optional>
+
+#include "function_maker.h"
+#include "report_file.h"
+#include "service_log.h"
+#include "service_manager.h"
+#include "supervisor/descriptor_limit.h"
+#include "supervisor/http/listen.h"
+#include "supervisor/http/server.h"
+#include "voice.h"
+
+namespace fnrun::tools {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = supervisor::http;
+using supervisor::Deadline;
+using supervisor::ServiceConfig;
+using Clock = std::chrono::steady_clock;
+using Generation = std::vector<std::shared_ptr<http::Served>>;
+
+const char* variable(const char* name) {
+  return std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets it
+}
+
+// What the command line says, as if a file had said it; a file's own words otherwise.
+std::variant<ServiceConfig, FunctionFault> read_config(const Options& options) {
+  ServiceConfig config;
+  if (!options.config.empty()) {
+    auto loaded = supervisor::load_service_config(options.config);
+    if (!loaded) return FunctionFault{loaded.error().to_string(), kExitBadPolicy};
+    config = std::move(*loaded);
+  } else {
+    config = options.service;
+    config.functions = {options.function};
+  }
+  if (!options.service.listen.empty()) config.listen = options.service.listen;
+  for (const auto& origin : options.service.allow_origins) config.allow_origins.push_back(origin);
+  if (config.listen.empty())
+    return FunctionFault{options.config + ": /listen: no address; say it here or by --listen",
+                         kExitBadPolicy};
+  return config;
+}
+
+// The largest request of any function must fit into what there is for bodies, or it could never
+// be received.
+std::string bodies_fault(const ServiceConfig& config, const std::vector<Compiled>& compiled) {
+  for (std::size_t i = 0; i < compiled.size(); ++i) {
+    const auto most = compiled[i].plan->policy.limits.request_max.bytes;
+    if (most > config.limits.bodies_max)
+      return "function " + config.functions[i].name + " takes requests of " + std::to_string(most) +
+             " bytes, and limits.body_bytes_max is only " +
+             std::to_string(config.limits.bodies_max);
+  }
+  return {};
+}
+
+class Daemon {
+ public:
+  Daemon(const Options& options, ServiceConfig config, isolation::Host host,
+         isolation::Launcher launcher, ServiceManager manager, LogForm form)
+      : options_(options),
+        config_(std::move(config)),
+        host_(std::move(host)),
+        launcher_(std::move(launcher)),
+        manager_(std::move(manager)),
+        log_(form, STDERR_FILENO),
+        front_end_({.rie_compat = options.rie_compat, .allow_origins = config_.allow_origins}),
+        server_(context_.get_executor(), config_.limits, front_end_),
+        watchdog_(context_) {
+    observers_.line = [this](const http::HandlerLine& line) { handler_says(line); };
+    observers_.report = [this](std::string_view function,
+                               const supervisor::InvocationReport& report) {
+      call_ended(function, report);
+    };
+    observers_.event = [this](std::string_view function, const supervisor::PoolEvent& event) {
+      say(LogLevel::kWarning, event.text, function);
+    };
+  }
+
+  [[nodiscard]] int run();
+
+ private:
+  void say(LogLevel level, std::string_view message, std::string_view function = {});
+  void handler_says(const http::HandlerLine& line);
+  void call_ended(std::string_view function, const supervisor::InvocationReport& report);
+
+  std::optional<FunctionFault> make_functions(const ServiceConfig& config);
+  std::optional<std::string> open_sockets();
+  void reload();
+  [[nodiscard]] std::string reload_fault(const ServiceConfig& fresh) const;
+  void wait_for_signals();
+  void begin_drain(int signal);
+  asio::awaitable<void> drain(Deadline deadline);
+  asio::awaitable<void> retire(Generation old, Deadline deadline);
+  void keep_alive();
+  [[nodiscard]] std::string status_text() const;
+
+  const Options& options_;
+  ServiceConfig config_;
+  isolation::Host host_;
+  isolation::Launcher launcher_;
+  ServiceManager manager_;
+  ServiceLog log_;
+  std::optional<ReportFile> reports_;
+  Credentials credentials_;
+  http::Observers observers_;
+  asio::io_context context_{1};
+  http::FrontEnd front_end_;
+  http::Server server_;
+  asio::signal_set signals_{context_, SIGINT, SIGTERM, SIGHUP};
+  asio::steady_timer watchdog_;
+  Generation serving_;
+  std::uint64_t generation_ = 0;
+  std::size_t retiring_ = 0;
+  std::vector<std::string> socket_files_;  // To be removed at the end.
+  int signal_ = 0;                         // That began the drain.
+};
+
+void Daemon::say(LogLevel level, std::string_view message, std::string_view function) {
+  log_.write({.level = level, .message = message, .function = function});
+}
+
+void Daemon::handler_says(const http::HandlerLine& line) {
+  if (options_.quiet) return;
+  log_.write({.level = LogLevel::kInfo,
+              .kind = LogKind::kHandlerLine,
+              .message = line.line,
+              .function = line.function,
+              .request_id = line.request_id});
+}
+
+// Answers are for reports and metrics; what failed is told.
+void Daemon::call_ended(std::string_view function, const supervisor::InvocationReport& report) {
+  if (reports_) reports_->write(report);
+  if (report.outcome == supervisor::Outcome::kOk) return;
+  const std::string why = describe(report.outcome, report.evidence);
+  log_.write({.level = LogLevel::kNotice,
+              .kind = LogKind::kInvocation,
+              .message = why,
+              .function = function,
+              .request_id = report.request_id,
+              .invocation = report.sequence,
+              .sandbox_pid = report.sandbox.pid,
+              .outcome = name_of(report.outcome)});
+}
+
+// All or nothing: a function that cannot be made leaves those that serve as they are.
+std::optional<FunctionFault> Daemon::make_functions(const ServiceConfig& config) {
+  std::vector<Compiled> compiled;
+  for (const auto& function : config.functions) {
+    auto one = compile_function(function, host_, credentials_);
+    if (auto* fault = std::get_if<FunctionFault>(&one)) return std::move(*fault);
+    compiled.push_back(std::get<Compiled>(std::move(one)));
+  }
+  if (auto fault = bodies_fault(config, compiled); !fault.empty())
+    return FunctionFault{std::move(fault), kExitBadPolicy};
+  if (!options_.quiet)
+    for (std::size_t i = 0; i < compiled.size(); ++i)
+      for (const auto& [layer, why] : compiled[i].plan->degraded)
+        say(LogLevel::kWarning, "degraded: " + layer + ": " + why, config.functions[i].name);
+  Generation fresh;
+  for (std::size_t i = 0; i < compiled.size(); ++i) {
+    auto one = make_function(config.functions[i], std::move(compiled[i]),
+                             {.executor = context_.get_executor(),
+                              .launcher = launcher_,
+                              .observers = observers_,
+                              .generation = generation_ + 1,
+                              .rie_compat = options_.rie_compat});
+    if (auto* fault = std::get_if<FunctionFault>(&one)) {
+      asio::co_spawn(context_, retire(std::move(fresh), Deadline::min()), asio::detached);
+      return std::move(*fault);
+    }
+    fresh.push_back(std::get<std::shared_ptr<http::Served>>(std::move(one)));
+  }
+  ++generation_;
+  front_end_.serve(fresh);
+  std::swap(serving_, fresh);
+  // Calls that the old ones have begun end by their own deadlines, events too.
+  asio::co_spawn(context_, retire(std::move(fresh), Deadline::max()), asio::detached);
+  return std::nullopt;
+}
+
+// Why there is no socket to listen on.
+std::optional<std::string> Daemon::open_sockets() {
+  std::vector<InheritedSocket> inherited = manager_.inherited_sockets();
+  const auto serve = [this](isolation::UniqueFd socket, bool is_public) {
+    const std::string url = http::url_of(socket.get());
+    server_.listen(std::move(socket));
+    say(LogLevel::kInfo, "listening on " + url);
+    if (is_public)
+      say(LogLevel::kWarning, url +
+                                  " can be reached from other machines, and whoever reaches it "
+                                  "may call: there is no authentication here");
+  };
+  for (const std::string& text : config_.listen) {
+    if (text == "systemd") {
+      if (inherited.empty())
+        return "--listen systemd: no socket was passed; a .socket unit of the same name does that";
+      for (InheritedSocket& socket : inherited) serve(std::move(socket.fd), false);
+      inherited.clear();
+      continue;
+    }
+    const auto address = http::parse_listen_address(text, variable);
+    if (const auto* fault = std::get_if<http::ListenFault>(&address)) return fault->message;
+    const auto& where = std::get<http::ListenAddress>(address);
+    auto socket = http::listen_on(where);
+    if (const auto* fault = std::get_if<http::ListenFault>(&socket)) return fault->message;
+    if (!where.path.empty()) socket_files_.push_back(where.path);
+    serve(std::get<isolation::UniqueFd>(std::move(socket)), where.is_public());
+  }
+  if (!inherited.empty())
+    return "a socket was passed by the service manager, and nothing says --listen systemd";
+  return std::nullopt;
+}
+
+// What a reload cannot change, because sockets and their clients are there already.
+std::string Daemon::reload_fault(const ServiceConfig& fresh) const {
+  if (fresh.listen != config_.listen) return "/listen has changed";
+  if (fresh.limits != config_.limits) return "/limits has changed";
+  if (fresh.allow_origins != config_.allow_origins) return "/allow_origins has changed";
+  return {};
+}
+
+void Daemon::reload() {
+  manager_.reloading();
+  const auto refuse = [this](const std::string& why) {
+    say(LogLevel::kError, "reload refused, what served before goes on serving: " + why);
+  };
+  auto fresh = read_config(options_);
+  if (const auto* fault = std::get_if<FunctionFault>(&fresh)) {
+    refuse(fault->message);
+  } else if (auto& config = std::get<ServiceConfig>(fresh); !reload_fault(config).empty()) {
+    refuse(reload_fault(config) + "; that takes a restart");
+  } else if (const auto broken = make_functions(config)) {
+    refuse(broken->message);
+  } else {
+    config_ = std::move(config);
+    say(LogLevel::kInfo, "reloaded: generation " + std::to_string(generation_));
+  }
+  manager_.ready(status_text());
+}
+
+// The first SIGTERM or SIGINT drains, the second ends us, and the sandboxes with us: they hang on
+// our lifeline.
+void Daemon::wait_for_signals() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    wait_for_signals();
+    if (signal == SIGHUP) {
+      if (signal_ == 0) reload();
+      return;
+    }
+    if (signal_ != 0) ::_exit(128 + signal);
+    begin_drain(signal);
+  });
+}
+
+void Daemon::begin_drain(int signal) {
+  signal_ = signal;
+  const Deadline deadline =
+      config_.drain_timeout.count() == 0 ? Deadline::max() : Clock::now() + config_.drain_timeout;
+  asio::co_spawn(context_, drain(deadline), [this](const std::exception_ptr&) {
+    watchdog_.cancel();
+    signals_.cancel();
+  });
+}
+
+asio::awaitable<void> Daemon::drain(Deadline deadline) {
+  front_end_.drain();
+  say(LogLevel::kInfo, "draining: no new call is taken; a second signal ends it");
+  manager_.stopping("draining");
+  co_await server_.drain(deadline);
+  co_await retire(serving_, deadline);
+  say(LogLevel::kInfo, "drained");
+}
+
+asio::awaitable<void> Daemon::retire(Generation old, Deadline deadline) {
+  for (const auto& served : old) {
+    const std::size_t dropped = co_await served->events->finish(deadline);
+    if (dropped != 0)
+      say(LogLevel::kError, std::to_string(dropped) + " accepted events were dropped",
+          served->function->name());
+    co_await served->function->retire(deadline);
+  }
+}
+
+void Daemon::keep_alive() {
+  const auto interval = manager_.watchdog_interval();
+  if (!interval) return;
+  manager_.alive();
+  if (signal_ != 0) manager_.extend_timeout(2 * *interval);
+  watchdog_.expires_after(*interval);
+  watchdog_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) keep_alive();
+  });
+}
+
+std::string Daemon::status_text() const {
+  return "serving " + std::to_string(serving_.size()) +
+         (serving_.size() == 1 ? " function" : " functions") + ", generation " +
+         std::to_string(generation_);
+}
+
+int Daemon::run() {
+  if (!options_.report_file.empty() && !reports_.emplace(options_.report_file).is_open()) {
+    say(LogLevel::kError,
+        "cannot write the report to " + options_.report_file + ": " + ::strerrordesc_np(errno));
+    return kExitUsage;
+  }
+  if (const auto fault = make_functions(config_)) {
+    say(LogLevel::kError, fault->message);
+    return fault->exit_code;
+  }
+  if (const auto fault = open_sockets()) {
+    say(LogLevel::kError, *fault);
+    return kExitUsage;
+  }
+  wait_for_signals();
+  keep_alive();
+  manager_.ready(status_text());
+  context_.run();
+  for (const std::string& path : socket_files_) (void)::unlink(path.c_str());
+  if (reports_ && reports_->lost() != 0)
+    say(LogLevel::kError, std::to_string(reports_->lost()) + " reports could not be written to " +
+                              options_.report_file);
+  return 0;
+}
+
+int check(const Options& options, const ServiceConfig& config, const isolation::Host& host) {
+  Credentials credentials;
+  std::vector<Compiled> compiled;
+  for (const auto& function : config.functions) {
+    auto one = compile_function(function, host, credentials);
+    if (const auto* fault = std::get_if<FunctionFault>(&one)) {
+      std::cerr << "fnrun-supervise: " << fault->message << '\n';
+      return fault->exit_code;
+    }
+    compiled.push_back(std::get<Compiled>(std::move(one)));
+    const auto& plan = *compiled.back().plan;
+    if (options.explain)
+      std::cout << "function " << function.name << "\n\n" << plan.explain() << '\n';
+    else
+      std::cout << "function " << function.name << ", policy " << function.policy << " with "
+                << plan.handler.path << ": ok\n";
+  }
+  if (const auto fault = bodies_fault(config, compiled); !fault.empty()) {
+    std::cerr << "fnrun-supervise: " << fault << '\n';
+    return kExitBadPolicy;
+  }
+  for (const std::string& text : config.listen) {
+    const auto address = http::parse_listen_address(text, variable);
+    if (const auto* fault = std::get_if<http::ListenFault>(&address); fault && text != "systemd") {
+      std::cerr << "fnrun-supervise: " << fault->message << '\n';
+      return kExitUsage;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int run_daemon(const Options& options) {
+  const auto fail = [](std::string_view message, int code) {
+    std::cerr << "fnrun-supervise: " << message << '\n';
+    return code;
+  };
+  auto manager = ServiceManager::take_over();
+  if (!manager) return fail(manager.error().message, kExitUsage);
+  (void)supervisor::raise_descriptor_limit();
+  auto config = read_config(options);
+  if (const auto* fault = std::get_if<FunctionFault>(&config))
+    return fail(fault->message, fault->exit_code);
+  auto host = isolation::probe_host(options.uid_range);
+  if (!host) return fail(host.error().to_string(), 125);
+  if (options.uid_range && !host->privileged)
+    return fail(
+        "--uid-range is for a privileged supervisor; this one's sandboxes run as your own uid",
+        kExitUsage);
+  if (options.check || options.explain)
+    return check(options, std::get<ServiceConfig>(config), *host);
+  auto launcher = isolation::Launcher::make(*host);
+  if (!launcher) return fail(launcher.error().to_string(), 125);
+  const char* const journal = variable("JOURNAL_STREAM");
+  const LogForm form =
+      options.log_form.value_or(choose_log_form(STDERR_FILENO, journal != nullptr ? journal : ""));
+  return Daemon(options, std::get<ServiceConfig>(std::move(config)), std::move(*host),
+                std::move(*launcher), std::move(*manager), form)
+      .run();
+}
+
+}  // namespace fnrun::tools
