@@ -139,7 +139,7 @@ void Session::note(const error_code& error) {
 
 asio::awaitable<Session::Next> Session::refuse(Response response) {
   ++shared_->status.malformed;
-  return reply(std::move(response), 11, /*keep=*/false, /*head=*/false);
+  return reply(std::move(response), {});
 }
 
 asio::awaitable<Session::Next> Session::one_request() {
@@ -167,8 +167,7 @@ asio::awaitable<Session::Next> Session::one_request() {
   const RequestHead& head = parser.get();
   if (auto answer = doubtful(head)) co_return co_await refuse(std::move(*answer));
 
-  const unsigned version = head.version();
-  const bool is_head = head.method() == bhttp::verb::head;
+  Form form{.version = head.version(), .to_head = head.method() == bhttp::verb::head};
   auto admitted = shared_->site.admit(head);
   const auto* endpoint = std::get_if<std::shared_ptr<Endpoint>>(&admitted);
   BodyShare share(*shared_);
@@ -181,8 +180,9 @@ asio::awaitable<Session::Next> Session::one_request() {
     const bool whole = co_await read_body(parser, *reader, share, refused);
     if (!whole && !refused) co_return Next::kClose;
   }
-  const bool keep = parser.is_done() && parser.keep_alive();
-  if (refused) co_return co_await reply(std::move(*refused), version, keep, is_head);
+  form.whole = parser.is_done();
+  form.keep = form.whole && parser.keep_alive();
+  if (refused) co_return co_await reply(std::move(*refused), form);
 
   serving_ = true;
   watch();
@@ -194,7 +194,7 @@ asio::awaitable<Session::Next> Session::one_request() {
     ++shared_->status.vanished;
     co_return Next::kClose;
   }
-  co_return co_await reply(std::move(response), version, keep, is_head);
+  co_return co_await reply(std::move(response), form);
 }
 
 // True: the whole body is in `parser`. Otherwise the answer is in `refused`, or there is nobody to
@@ -251,14 +251,13 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
   co_return true;
 }
 
-asio::awaitable<Session::Next> Session::reply(Response response, unsigned version, bool keep,
-                                              bool head) {
-  keep = keep && !shared_->draining;
-  response.version(version);
+asio::awaitable<Session::Next> Session::reply(Response response, Form form) {
+  const bool keep = form.keep && !shared_->draining;
+  response.version(form.version);
   response.keep_alive(keep);
   response.set(bhttp::field::date, view(date()));
   response.prepare_payload();
-  if (head) response.body().clear();
+  if (form.to_head) response.body().clear();
   stream_.expires_after(shared_->limits.write_timeout);
   const auto [error, bytes] = co_await bhttp::async_write(stream_, response, kToken);
   if (error) {
@@ -266,7 +265,9 @@ asio::awaitable<Session::Next> Session::reply(Response response, unsigned versio
     ++shared_->status.vanished;
     co_return Next::kClose;
   }
-  co_return keep ? Next::kRequest : Next::kLinger;
+  if (keep) co_return Next::kRequest;
+  const bool unread = !form.whole || buffer_.size() != 0 || has_input();
+  co_return unread ? Next::kLinger : Next::kClose;
 }
 
 // To close a socket with something unread in it resets the connection, and the client may lose the

@@ -48,13 +48,20 @@ class Session : public std::enable_shared_from_this<Session> {
       beast::basic_stream<boost::asio::generic::stream_protocol, boost::asio::any_io_executor>;
   enum class Next { kRequest, kLinger, kClose };
   class BodyShare;
+  // How an answer is to be sent.
+  struct Form {
+    unsigned version = 11;
+    bool to_head = false;
+    bool whole = false;  // All of the request was read.
+    bool keep = false;   // The connection, for the next one.
+  };
 
   boost::asio::awaitable<bool> first_byte();
   boost::asio::awaitable<Next> one_request();
   boost::asio::awaitable<Next> refuse(Response response);
   boost::asio::awaitable<bool> read_body(Parser& parser, const Endpoint& endpoint, BodyShare& share,
                                          std::optional<Response>& refused);
-  boost::asio::awaitable<Next> reply(Response response, unsigned version, bool keep, bool head);
+  boost::asio::awaitable<Next> reply(Response response, Form form);
   boost::asio::awaitable<void> linger();
   void note(const boost::system::error_code& error);
   void watch();
