@@ -1,8 +1,8 @@
 # How tests are declared.
 #
 # Labels say what a test needs: `unit` nothing, `process` starts processes, `security` builds real
-# sandboxes, `e2e` runs the command, `controllers` limits with a cgroup's controllers, `install` builds
-# against what is installed, `fuzz` replays corpora, `bench` prints ratios.
+# sandboxes, `e2e` runs the command, `controllers` limits with a cgroup's controllers, `systemd` starts
+# units, `install` builds against what is installed, `fuzz` replays corpora, `bench` prints ratios.
 
 include(GoogleTest)
 
