@@ -28,7 +28,8 @@ KNOWS_NOTHING_OF = {
     "supervisor": re.compile(r"^seccomp\.h$|^sys/capability\.h$|^CLI/"),
 }
 # Dependencies that must not show in a header others include.
-HIDDEN = re.compile(r"^nlohmann/|google/protobuf/|\.pb\.h$|^seccomp\.h$|^sys/capability\.h$|^CLI/")
+HIDDEN = re.compile(r"^nlohmann/|google/protobuf/|\.pb\.h$|^seccomp\.h$|^sys/capability\.h$|^CLI/|"
+                    r"^prometheus/")
 # Declares types and constants only; nothing of it is in libc.
 FREESTANDING = {
     "cstddef", "cstdint", "cstdarg", "climits", "limits", "type_traits", "concepts", "compare",
