@@ -50,9 +50,10 @@ class Function : public std::enable_shared_from_this<Function> {
   [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
   [[nodiscard]] HandlerProtocol protocol() const noexcept { return options_.service.protocol; }
-  // 1 for the first that had this name, then one more for each reload that changed it.
+  // Of the reload that made it; 1: there was none.
   [[nodiscard]] std::uint64_t generation() const noexcept { return options_.generation; }
   [[nodiscard]] const policies::Limits& limits() const noexcept { return plan_->policy.limits; }
+  [[nodiscard]] const isolation::Plan& plan() const noexcept { return *plan_; }
   [[nodiscard]] Service& service() noexcept { return service_; }
   [[nodiscard]] const Service& service() const noexcept { return service_; }
   [[nodiscard]] const ServiceOptions& options() const noexcept { return options_.service; }

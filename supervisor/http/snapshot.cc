@@ -2,7 +2,8 @@
 
 namespace fnrun::supervisor::http {
 
-FunctionStatus status_of(const Function& function, const isolation::Plan& plan) {
+FunctionStatus status_of(const Function& function) {
+  const isolation::Plan& plan = function.plan();
   const ServiceOptions& options = function.options();
   return {.name = function.name(),
           .generation = function.generation(),

@@ -29,8 +29,7 @@ struct FunctionStatus {
   PoolStatus pool;
   std::map<std::string, std::string> degraded_layers;  // Layer -> what stands in for it, or why.
 };
-// `plan`: the one that the function's calls are made by.
-[[nodiscard]] FunctionStatus status_of(const Function& function, const isolation::Plan& plan);
+[[nodiscard]] FunctionStatus status_of(const Function& function);
 
 struct Snapshot {
   std::string version;

@@ -23,7 +23,10 @@
 #include "service_manager.h"
 #include "supervisor/descriptor_limit.h"
 #include "supervisor/http/listen.h"
+#include "supervisor/http/metrics.h"
+#include "supervisor/http/page.h"
 #include "supervisor/http/server.h"
+#include "supervisor/http/status.h"
 #include "voice.h"
 
 namespace fnrun::tools {
@@ -91,8 +94,18 @@ class Daemon {
       call_ended(function, report);
     };
     observers_.event = [this](std::string_view function, const supervisor::PoolEvent& event) {
+      metrics_.event(function, event);
+      statistics_.event(function, event);
       say(LogLevel::kWarning, event.text, function);
     };
+    front_end_.show("/metrics", [this] {
+      return http::answer(http::Status::ok, http::kMetricsContentType, metrics_.expose(snapshot()));
+    });
+    front_end_.show("/status", [this] {
+      return http::answer(http::Status::ok, "application/json",
+                          http::status_json(snapshot(), statistics_));
+    });
+    front_end_.show("/", [] { return http::page_answer(); });
   }
 
   [[nodiscard]] int run();
@@ -112,6 +125,7 @@ class Daemon {
   asio::awaitable<void> retire(Generation old, Deadline deadline);
   void keep_alive();
   [[nodiscard]] std::string status_text() const;
+  [[nodiscard]] http::Snapshot snapshot() const;
 
   const Options& options_;
   ServiceConfig config_;
@@ -119,6 +133,8 @@ class Daemon {
   isolation::Launcher launcher_;
   ServiceManager manager_;
   ServiceLog log_;
+  http::Metrics metrics_;
+  http::Statistics statistics_;
   std::optional<ReportFile> reports_;
   Credentials credentials_;
   http::Observers observers_;
@@ -149,6 +165,8 @@ void Daemon::handler_says(const http::HandlerLine& line) {
 
 // Answers are for reports and metrics; what failed is told.
 void Daemon::call_ended(std::string_view function, const supervisor::InvocationReport& report) {
+  metrics_.count(function, report);
+  statistics_.count(function, report);
   if (reports_) reports_->write(report);
   if (report.outcome == supervisor::Outcome::kOk) return;
   const std::string why = describe(report.outcome, report.evidence);
@@ -299,6 +317,13 @@ asio::awaitable<void> Daemon::retire(Generation old, Deadline deadline) {
       say(LogLevel::kError, std::to_string(dropped) + " accepted events were dropped",
           served->function->name());
     co_await served->function->retire(deadline);
+    const http::Function& gone = *served->function;
+    metrics_.settle(status_of(gone));
+    if (std::none_of(serving_.begin(), serving_.end(),
+                     [&](const auto& other) { return other->function->name() == gone.name(); })) {
+      metrics_.forget(gone.name());
+      statistics_.forget(gone.name());
+    }
   }
 }
 
@@ -317,6 +342,15 @@ std::string Daemon::status_text() const {
   return "serving " + std::to_string(serving_.size()) +
          (serving_.size() == 1 ? " function" : " functions") + ", generation " +
          std::to_string(generation_);
+}
+
+http::Snapshot Daemon::snapshot() const {
+  http::Snapshot snapshot{.version = FNRUN_VERSION,
+                          .draining = signal_ != 0,
+                          .functions = {},
+                          .http = server_.status()};
+  for (const auto& served : serving_) snapshot.functions.push_back(status_of(*served->function));
+  return snapshot;
 }
 
 int Daemon::run() {
