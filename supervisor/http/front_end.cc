@@ -35,6 +35,16 @@ Response wrong_method(const RequestHead& head, std::string_view allowed) {
   return response;
 }
 
+// Of a drain: somebody else serves it, or we do when we are back.
+Response stopping(bool as_lambda) {
+  constexpr std::string_view kWhy = "the service is stopping; send it again to one that runs";
+  Response response = as_lambda
+                          ? lambda_error(Status::service_unavailable, "ServiceException", kWhy)
+                          : problem(Status::service_unavailable, kWhy);
+  response.set(beast::http::field::retry_after, "1");
+  return response;
+}
+
 std::string listing(const std::vector<std::string>& words) {
   std::string all;
   for (const std::string& word : words) all += (all.empty() ? "" : ", ") + word;
@@ -92,6 +102,7 @@ Site::Verdict FrontEnd::admit(const RequestHead& head) {
                        ", which may not call here; --allow-origin names those that may");
   if (head.method() != verb::post && !(is_lambda && options_.rie_compat))
     return wrong_method(head, "POST");
+  if (draining_) return stopping(is_lambda);
   return is_invoke ? invoke(*target) : lambda(*target);
 }
 

@@ -50,7 +50,7 @@ class FrontEnd : public Site {
   void serve(const std::vector<std::shared_ptr<Served>>& functions);
   // GET of exactly this path. Not to be changed while the server runs.
   void show(std::string path, Show page);
-  // A drain has begun: not ready any more.
+  // A drain has begun: not ready any more, and no call is taken.
   void drain() noexcept { draining_ = true; }
   [[nodiscard]] bool draining() const noexcept { return draining_; }
 

@@ -29,6 +29,9 @@ using Acceptor = asio::basic_socket_acceptor<Stream>;
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 // Without descriptors or memory an accept fails at once, and would again.
 constexpr std::chrono::milliseconds kAcceptPause{50};
+// When no call is in flight any more: how long the end of a drain waits for those whose request was
+// about to be refused.
+constexpr std::chrono::milliseconds kLastWords{500};
 
 int family_of(int socket) {
   int family = AF_UNSPEC;
@@ -58,19 +61,31 @@ Peer peer_of(Stream::socket& socket, int family) {
 
 struct Server::State : std::enable_shared_from_this<Server::State> {
   State(asio::any_io_executor ex, HttpLimits limits, Site& site)
-      : executor(ex), shared(std::make_shared<Shared>(Shared{limits, site, {}})), emptied(ex) {}
+      : executor(ex),
+        shared(std::make_shared<Shared>(Shared{limits, site, {}, false, {}})),
+        changed(ex) {
+    shared->on_change = [this] { changed.cancel(); };
+  }
+  ~State() {
+    shared->on_change = [] {};
+  }
 
   asio::any_io_executor executor;
   std::shared_ptr<Shared> shared;
   std::list<Acceptor> acceptors;
   std::set<std::shared_ptr<Session>> sessions;
-  asio::steady_timer emptied;  // Its wait ends when the last session does.
+  asio::steady_timer changed;  // Its wait ends when a call does, or a connection.
 
   asio::awaitable<void> accept_all(Acceptor& acceptor, int family);
   void begin(Stream::socket socket, int family);
   bool make_room();
   void stop_accepting();
   void close_idle();
+  // Until something has changed, or then.
+  asio::awaitable<void> change(std::chrono::steady_clock::time_point latest) {
+    changed.expires_at(latest);
+    co_await changed.async_wait(kToken);
+  }
 };
 
 // A place for one more: that of the connection that has been idle for longest.
@@ -110,7 +125,7 @@ void Server::State::begin(Stream::socket socket, int family) {
                    // Only memory running out can throw in there: it ends that connection.
                    self->sessions.erase(session);
                    self->shared->status.connections = self->sessions.size();
-                   if (self->sessions.empty()) self->emptied.cancel();
+                   self->changed.cancel();
                  });
 }
 
@@ -120,7 +135,7 @@ asio::awaitable<void> Server::State::accept_all(Acceptor& acceptor, int family) 
   for (;;) {
     Stream::socket socket(executor);
     const auto [error] = co_await acceptor.async_accept(socket, kToken);
-    if (error == asio::error::operation_aborted || shared->draining) {
+    if (error == asio::error::operation_aborted || !acceptor.is_open()) {
       if (!error) begin(std::move(socket), family);
       co_return;
     }
@@ -172,11 +187,13 @@ void Server::listen(isolation::UniqueFd socket) {
 
 asio::awaitable<void> Server::drain(std::chrono::steady_clock::time_point deadline) {
   const auto state = state_;
+  const auto now = [] { return std::chrono::steady_clock::now(); };
   state->shared->draining = true;
+  while (state->shared->status.calls != 0 && now() < deadline) co_await state->change(deadline);
   state->stop_accepting();
   state->close_idle();
-  state->emptied.expires_at(deadline);
-  if (!state->sessions.empty()) co_await state->emptied.async_wait(kToken);
+  const auto last = std::min(deadline, now() + kLastWords);
+  while (!state->sessions.empty() && now() < last) co_await state->change(last);
   close();
 }
 

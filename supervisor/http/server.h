@@ -17,9 +17,10 @@
 
 namespace fnrun::supervisor::http {
 
-// For metrics; since the server began, but for the first two.
+// For metrics; since the server began, but for the first three.
 struct ServerStatus {
   std::size_t connections = 0;
+  std::size_t calls = 0;       // Taken by an Endpoint, and their answers not yet written.
   std::size_t body_bytes = 0;  // Reserved for bodies that are being received or served.
   std::uint64_t accepted = 0;
   std::uint64_t turned_away = 0;  // Over connections_max, and nobody was idle.
@@ -41,9 +42,9 @@ class Server {
   // A listening stream socket of whatever family; it is the server's from now on.
   void listen(isolation::UniqueFd socket);
 
-  // Takes no connection and no further request of one; idle connections are closed, what was
-  // received is answered. Ends when nothing is open, or at the deadline: then what is left is
-  // closed.
+  // The last requests: each connection is closed behind its next answer. Requests go on to be taken
+  // to the Site, which refuses calls from now on but can still say how it is, until the calls that
+  // it took before are answered, or the deadline has come; then everything is closed.
   [[nodiscard]] boost::asio::awaitable<void> drain(std::chrono::steady_clock::time_point deadline);
   // Whoever drains need not wait any longer.
   void close();

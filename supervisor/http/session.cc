@@ -86,6 +86,21 @@ class Session::BodyShare {
   std::size_t held_ = 0;
 };
 
+// One of ServerStatus::calls.
+class Session::CallCount {
+ public:
+  explicit CallCount(Shared& shared) : shared_(shared) { ++shared_.status.calls; }
+  ~CallCount() {
+    --shared_.status.calls;
+    shared_.on_change();
+  }
+  CallCount(const CallCount&) = delete;
+  CallCount& operator=(const CallCount&) = delete;
+
+ private:
+  Shared& shared_;
+};
+
 Session::Session(Socket socket, std::shared_ptr<Shared> shared, Peer peer)
     : shared_(std::move(shared)), peer_(std::move(peer)), stream_(std::move(socket)) {}
 
@@ -120,8 +135,6 @@ asio::awaitable<void> Session::run() {
     const Next next = co_await one_request();
     if (next == Next::kLinger) co_await linger();
     if (next != Next::kRequest) co_return;
-    // It was told to stay, and then the drain began.
-    if (shared_->draining && buffer_.size() == 0 && !has_input()) co_return;
   }
 }
 
@@ -171,6 +184,8 @@ asio::awaitable<Session::Next> Session::one_request() {
   auto admitted = shared_->site.admit(head);
   const auto* endpoint = std::get_if<std::shared_ptr<Endpoint>>(&admitted);
   BodyShare share(*shared_);
+  std::optional<CallCount> counted;
+  if (endpoint != nullptr) counted.emplace(*shared_);
   std::optional<Response> refused;
   const Endpoint* const reader = endpoint != nullptr ? endpoint->get() : nullptr;
   if (reader == nullptr) refused = std::move(std::get<Response>(admitted));

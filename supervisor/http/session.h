@@ -10,6 +10,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -24,6 +25,7 @@ struct Shared {
   Site& site;
   ServerStatus status;
   bool draining = false;
+  std::function<void()> on_change;  // A call has been answered, or a connection is closed.
 };
 
 class Session : public std::enable_shared_from_this<Session> {
@@ -48,6 +50,7 @@ class Session : public std::enable_shared_from_this<Session> {
       beast::basic_stream<boost::asio::generic::stream_protocol, boost::asio::any_io_executor>;
   enum class Next { kRequest, kLinger, kClose };
   class BodyShare;
+  class CallCount;
   // How an answer is to be sent.
   struct Form {
     unsigned version = 11;

@@ -354,23 +354,34 @@ TEST_F(HttpServer, DrainsWithoutLosingACallThatItTook) {
   start();
   HttpClient idle(port);
   EXPECT_EQ(status_of(idle.call("POST", "/echo", "x")), 200U);
+  HttpClient other(port);
+  EXPECT_EQ(status_of(other.call("POST", "/echo", "x")), 200U);
   HttpClient busy(port);
   busy.request("POST", "/hold", "x");
   site.await("held");
   auto drained = drain();
-  EXPECT_TRUE(idle.ended());
-  EXPECT_ANY_THROW(HttpClient{port}) << "nobody listens any more";
+  // Whoever still asks is told by the site, and is not kept.
+  const auto last = other.call("POST", "/echo", "x");
+  EXPECT_EQ(status_of(last), 200U);
+  EXPECT_FALSE(last->keep_alive);
+  HttpClient fresh(port);
+  EXPECT_EQ(status_of(fresh.call("GET", "/no")), 404U);
   site.release();
   const auto answer = busy.answer();
   EXPECT_EQ(status_of(answer), 200U);
   EXPECT_FALSE(answer->keep_alive);
   EXPECT_TRUE(busy.ended());
+  EXPECT_TRUE(idle.ended());
   drained.get();
+  EXPECT_ANY_THROW(HttpClient{port}) << "nobody listens any more";
 }
 
-TEST_F(HttpServer, DrainsAtOnceWhenNothingIsOpen) {
+TEST_F(HttpServer, DrainsAtOnceWhenNobodyIsServed) {
   start();
+  HttpClient idle(port);
+  EXPECT_EQ(status_of(idle.call("POST", "/echo", "x")), 200U);
   drain().get();
+  EXPECT_TRUE(idle.ended());
   EXPECT_ANY_THROW(HttpClient{port});
 }
 
