@@ -41,6 +41,8 @@ class Command {
   std::string next_line();
   // False, and a failure of the test, if the program ends or the limit passes first.
   bool wait_for_stderr(std::string_view text);
+  // What came on stderr while somebody waited above.
+  [[nodiscard]] const std::string& err() const { return seen_.err; }
   void signal(int number) const;
   // Waits for the end of both streams and of the program; stdin stays as it is.
   Finished finish();

@@ -33,7 +33,7 @@ CredentialFault failed(const std::string& what, const fs::path& path) {
 // Where files stay in memory, and nobody else looks.
 std::optional<fs::path> new_folder() {
   for (const char* const at :
-       {variable("RUNTIME_DIRECTORY"), variable("XDG_RUNTIME_DIR"), "/dev/shm"}) {
+       {variable("RUNTIME_DIRECTORY"), variable("XDG_RUNTIME_DIR"), "/run"}) {
     if (at == nullptr || *at != '/') continue;
     std::string name = std::string(at) + "/fnrun-credentials-XXXXXX";
     if (::mkdtemp(name.data()) != nullptr) return name;  // Mode 0700.
