@@ -21,6 +21,12 @@ bool is_trace_id(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
 }
 
+// What is wrong with them: the type as SDKs know it.
+struct Fault {
+  std::string_view type;
+  std::string_view message;
+};
+
 // What the headers of a request say.
 struct Asked {
   enum class Kind { kRequestResponse, kEvent, kDryRun };
@@ -28,19 +34,22 @@ struct Asked {
   bool tail = false;
   std::string request_id;
   std::vector<protocol::EnvVar> env;
-  std::string fault;  // An invalid parameter.
+  std::optional<Fault> fault;
 };
 
 void read_client_context(const RequestHead& head, Asked& asked) {
   const std::string_view encoded = field(head, "X-Amz-Client-Context");
   if (encoded.empty()) return;
+  constexpr std::string_view kType = "InvalidRequestContentException";
+  if (encoded.size() > kLambdaClientContextMax) {
+    asked.fault = {kType, "Client context must be at most 3583 bytes when encoded"};
+    return;
+  }
   const auto context = decode_base64(encoded);
-  if (encoded.size() > kLambdaClientContextMax)
-    asked.fault = "Client context must be at most 3583 bytes when encoded";
-  else if (!context || !nlohmann::json::accept(*context))
-    asked.fault = "Client context must be a valid Base64-encoded JSON object.";
-  else
+  if (context && nlohmann::json::parse(*context, nullptr, /*allow_exceptions=*/false).is_object())
     asked.env.push_back({"FNRUN_CLIENT_CONTEXT", *context});
+  else
+    asked.fault = {kType, "Client context must be a valid Base64-encoded JSON object."};
 }
 
 Asked read_header(const RequestHead& head, bool rie_compat) {
@@ -51,17 +60,18 @@ Asked read_header(const RequestHead& head, bool rie_compat) {
     asked.env.push_back({"_X_AMZN_TRACE_ID", std::string(trace)});
   read_client_context(head, asked);
   if (rie_compat) return asked;  // It looks at no other.
+  constexpr std::string_view kType = "InvalidParameterValueException";
   const std::string_view kind = field(head, "X-Amz-Invocation-Type");
   if (kind == "Event")
     asked.kind = Asked::Kind::kEvent;
   else if (kind == "DryRun")
     asked.kind = Asked::Kind::kDryRun;
   else if (!kind.empty() && kind != "RequestResponse")
-    asked.fault = "InvocationType must be one of RequestResponse, Event, DryRun";
+    asked.fault = {kType, "InvocationType must be one of RequestResponse, Event, DryRun"};
   const std::string_view log = field(head, "X-Amz-Log-Type");
   asked.tail = log == "Tail" && asked.kind == Asked::Kind::kRequestResponse;
   if (!log.empty() && log != "Tail" && log != "None")
-    asked.fault = "LogType must be one of None, Tail";
+    asked.fault = {kType, "LogType must be one of None, Tail"};
   return asked;
 }
 
@@ -75,8 +85,11 @@ class InvocationsEndpoint : public Endpoint {
     return static_cast<std::size_t>(function_->limits().request_max.bytes);
   }
   [[nodiscard]] Response too_large() const override {
-    (void)function_->refuse(Cause::kRequestTooLarge, new_request_id());
-    return too_large(body_max());
+    const std::string id = new_request_id();
+    (void)function_->refuse(Cause::kRequestTooLarge, id);
+    Response response = too_large(body_max());
+    if (!rie_compat_) response.set("X-Amzn-RequestId", id);
+    return response;
   }
   [[nodiscard]] asio::awaitable<Response> serve(Request request, const Peer& peer,
                                                 asio::cancellation_slot gone) override;
@@ -103,9 +116,9 @@ asio::awaitable<Response> InvocationsEndpoint::serve(Request request, const Peer
   std::string& body = request.body();
   // Without a payload a function gets an empty object.
   if (body.empty() && !rie_compat_) body = "{}";
-  if (!asked.fault.empty()) {
+  if (asked.fault) {
     response = lambda_error(rie_compat_ ? Status::internal_server_error : Status::bad_request,
-                            "InvalidParameterValueException", asked.fault);
+                            asked.fault->type, asked.fault->message);
   } else if (!rie_compat_ && !nlohmann::json::accept(body)) {
     response = lambda_error(Status::bad_request, "InvalidRequestContentException",
                             "Could not parse request body into json: the payload is not JSON");
@@ -176,7 +189,10 @@ std::shared_ptr<Endpoint> make_lambda_endpoint(std::shared_ptr<Function> functio
 
 Response lambda_error(Status status, std::string_view type, std::string_view message) {
   const bool theirs = static_cast<unsigned>(status) < 500;
-  const nlohmann::ordered_json json{{"Type", theirs ? "User" : "Service"}, {"Message", message}};
+  // The API's model spells it in both ways, and some SDKs show only what is spelt as there.
+  const bool capital = type == "ResourceNotFoundException" || type == "ServiceException";
+  const nlohmann::ordered_json json{{"Type", theirs ? "User" : "Service"},
+                                    {capital ? "Message" : "message", message}};
   Response response = answer(
       status, "application/json",
       json.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::ordered_json::error_handler_t::replace));
@@ -188,7 +204,10 @@ Response lambda_not_found(const LambdaName& name) {
   std::string arn =
       "arn:aws:lambda:us-east-1:" + std::string(kLambdaAccount) + ":function:" + name.name;
   if (!name.qualifier.empty()) arn += ":" + name.qualifier;
-  return lambda_error(Status::not_found, "ResourceNotFoundException", "Function not found: " + arn);
+  Response response =
+      lambda_error(Status::not_found, "ResourceNotFoundException", "Function not found: " + arn);
+  response.set("X-Amzn-RequestId", new_request_id());
+  return response;
 }
 
 }  // namespace fnrun::supervisor::http
