@@ -140,6 +140,21 @@ unpack_files() {
   fi
 }
 
+# install_node_packages : the caller of the Invoke API that Debian has no package of. Without it its
+# test is skipped, and says so.
+install_node_packages() {
+  local dir=$BUILD_ROOT/callers
+  step "packages of npm: $(shown "$dir")"
+  if [[ -n ${FNRUN_SKIP_PACKAGES:-} || -n ${FNRUN_NODE_PACKAGES:-} ]]; then
+    step_ok "not looked at: FNRUN_SKIP_PACKAGES or FNRUN_NODE_PACKAGES is set"
+  elif "$SOURCE/tools/setup/node_packages" "$SOURCE/tests/e2e/callers" "$dir" >>"$LOG" 2>&1; then
+    export FNRUN_NODE_PACKAGES=$dir
+    step_ok
+  else
+    step_ok "could not be installed (see $(shown "$LOG")); what needs them is skipped"
+  fi
+}
+
 # configure PRESET [cmake arguments…]
 configure() {
   local preset=$1 dir=$BUILD_ROOT/$1 fresh=()

@@ -51,12 +51,14 @@ class ScriptsTest(unittest.TestCase):
         return path
 
     def test_help_is_help_and_a_wrong_word_is_an_error(self):
-        for name in ("tools/quickstart", "tools/check", "tools/setup/packages", "tests/vm/run"):
+        for name in ("tools/quickstart", "tools/check", "tools/setup/packages",
+                     "tools/setup/node_packages", "tests/vm/run"):
             told = self.run_script(f"../{name}", "--help", cwd="/")
             self.assertEqual((told.returncode, told.stderr), (0, ""))
             self.assertIn(f"usage: {name}", told.stdout)
         self.assertEqual(self.run_script("quickstart", "fast").returncode, 2)
         self.assertEqual(self.run_script("setup/packages", "everything").returncode, 2)
+        self.assertEqual(self.run_script("setup/node_packages", "everything").returncode, 2)
         for wrong in (["--minutes", "soon"], ["--memory", "0"], ["--out"]):
             self.assertEqual(self.run_script("../tests/vm/run", *wrong).returncode, 2, wrong)
 
