@@ -24,8 +24,10 @@ constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kReadChunk = 16 * 1024;
 // Behind an answer to something that was not read to its end: how much of the rest is taken, and
 // how long, so that the answer is not lost to a reset.
-constexpr std::size_t kLingerBytes = 1024 * 1024;
+constexpr std::size_t kLingerBytes = 64UL * 1024 * 1024;
 constexpr std::chrono::seconds kLingerTime{2};
+// A body that small is read although its request was refused: the connection is worth more.
+constexpr std::size_t kSkippedMax = 64 * 1024;
 // A body of no told length is counted as so much before it is read further.
 constexpr std::size_t kBodyStep = 256 * 1024;
 
@@ -56,6 +58,12 @@ std::optional<Response> doubtful(const RequestHead& head) {
   if (head.count(bhttp::field::content_length) != 0)
     return problem(Status::bad_request, "Content-Length beside Transfer-Encoding");
   return std::nullopt;
+}
+
+// Bytes came that are no HTTP; an end of the stream is none of that.
+bool is_malformed(const error_code& error) {
+  return error && error.category() == bhttp::make_error_code(bhttp::error::bad_chunk).category() &&
+         error != bhttp::error::end_of_stream && error != bhttp::error::partial_message;
 }
 
 bool expects_continue(const RequestHead& head) {
@@ -158,7 +166,7 @@ asio::awaitable<Session::Next> Session::refuse(Response response) {
 asio::awaitable<Session::Next> Session::one_request() {
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(shared_->limits.header_max));
-  parser.body_limit(boost::none);  // Its length is looked at below, where it is known for whom.
+  parser.body_limit(boost::none);  // Its length is looked at where it is known for whom.
   stream_.expires_after(shared_->limits.header_timeout);
   const auto [error, bytes] = co_await bhttp::async_read_header(stream_, buffer_, parser, kToken);
   if (error == bhttp::error::header_limit) {
@@ -167,8 +175,7 @@ asio::awaitable<Session::Next> Session::one_request() {
                               " bytes (limits.header_bytes_max)");
     co_return co_await refuse(std::move(answer));
   }
-  if (error && error.category() == bhttp::make_error_code(bhttp::error::bad_method).category() &&
-      error != bhttp::error::end_of_stream && error != bhttp::error::partial_message) {
+  if (is_malformed(error)) {
     auto answer = problem(Status::bad_request, "this is no HTTP request: " + error.message());
     co_return co_await refuse(std::move(answer));
   }
@@ -177,31 +184,36 @@ asio::awaitable<Session::Next> Session::one_request() {
     co_return Next::kClose;
   }
   ++shared_->status.requests;
-  const RequestHead& head = parser.get();
-  if (auto answer = doubtful(head)) co_return co_await refuse(std::move(*answer));
+  if (auto answer = doubtful(parser.get())) co_return co_await refuse(std::move(*answer));
+  auto admitted = shared_->site.admit(parser.get());
+  if (auto* endpoint = std::get_if<std::shared_ptr<Endpoint>>(&admitted))
+    co_return co_await call(**endpoint, parser);
+  const auto told = parser.content_length();
+  if (told && *told <= kSkippedMax && !expects_continue(parser.get())) co_await skip_body(parser);
+  co_return co_await reply(std::get<Response>(std::move(admitted)), form_of(parser));
+}
 
-  Form form{.version = head.version(), .to_head = head.method() == bhttp::verb::head};
-  auto admitted = shared_->site.admit(head);
-  const auto* endpoint = std::get_if<std::shared_ptr<Endpoint>>(&admitted);
+// How an answer to this request is to be sent.
+Session::Form Session::form_of(const Parser& parser) {
+  const bool whole = parser.is_done();
+  return {.version = parser.get().version(),
+          .to_head = parser.get().method() == bhttp::verb::head,
+          .whole = whole,
+          .keep = whole && parser.keep_alive()};
+}
+
+asio::awaitable<Session::Next> Session::call(Endpoint& endpoint, Parser& parser) {
+  const CallCount counted(*shared_);
   BodyShare share(*shared_);
-  std::optional<CallCount> counted;
-  if (endpoint != nullptr) counted.emplace(*shared_);
   std::optional<Response> refused;
-  const Endpoint* const reader = endpoint != nullptr ? endpoint->get() : nullptr;
-  if (reader == nullptr) refused = std::move(std::get<Response>(admitted));
-  // Who is refused before its body came may still have sent a small one; a long one ends the
-  // connection.
-  if (reader != nullptr) {
-    const bool whole = co_await read_body(parser, *reader, share, refused);
-    if (!whole && !refused) co_return Next::kClose;
-  }
-  form.whole = parser.is_done();
-  form.keep = form.whole && parser.keep_alive();
+  const bool received = co_await read_body(parser, endpoint, share, refused);
+  const Form form = form_of(parser);
   if (refused) co_return co_await reply(std::move(*refused), form);
+  if (!received) co_return Next::kClose;
 
   serving_ = true;
   watch();
-  auto served = (*endpoint)->serve(parser.release(), peer_, gone_signal_.slot());
+  auto served = endpoint.serve(parser.release(), peer_, gone_signal_.slot());
   Response response = co_await std::move(served);
   serving_ = false;
   stream_.socket().cancel();  // The watch.
@@ -210,6 +222,14 @@ asio::awaitable<Session::Next> Session::one_request() {
     co_return Next::kClose;
   }
   co_return co_await reply(std::move(response), form);
+}
+
+asio::awaitable<void> Session::skip_body(Parser& parser) {
+  stream_.expires_after(shared_->limits.body_timeout);
+  while (!parser.is_done()) {
+    const auto [error, bytes] = co_await bhttp::async_read_some(stream_, buffer_, parser, kToken);
+    if (error) co_return note(error);
+  }
 }
 
 // True: the whole body is in `parser`. Otherwise the answer is in `refused`, or there is nobody to
@@ -253,13 +273,11 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
       refused = endpoint.too_large();
       co_return false;
     }
+    if (is_malformed(error))
+      refused =
+          problem(Status::bad_request, "the body is not what its header says: " + error.message());
     if (error) {
-      if (error.category() == bhttp::make_error_code(bhttp::error::bad_chunk).category() &&
-          error != bhttp::error::partial_message)
-        refused = problem(Status::bad_request,
-                          "the body is not what its header says: " + error.message());
-      else
-        note(error);
+      note(error);
       co_return false;
     }
   }
@@ -272,6 +290,8 @@ asio::awaitable<Session::Next> Session::reply(Response response, Form form) {
   response.keep_alive(keep);
   response.set(bhttp::field::date, view(date()));
   response.prepare_payload();
+  // RFC 9110, 8.6.
+  if (response.result() == Status::no_content) response.erase(bhttp::field::content_length);
   if (form.to_head) response.body().clear();
   stream_.expires_after(shared_->limits.write_timeout);
   const auto [error, bytes] = co_await bhttp::async_write(stream_, response, kToken);

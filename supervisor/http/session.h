@@ -62,6 +62,9 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<bool> first_byte();
   boost::asio::awaitable<Next> one_request();
   boost::asio::awaitable<Next> refuse(Response response);
+  boost::asio::awaitable<Next> call(Endpoint& endpoint, Parser& parser);
+  static Form form_of(const Parser& parser);
+  boost::asio::awaitable<void> skip_body(Parser& parser);
   boost::asio::awaitable<bool> read_body(Parser& parser, const Endpoint& endpoint, BodyShare& share,
                                          std::optional<Response>& refused);
   boost::asio::awaitable<Next> reply(Response response, Form form);

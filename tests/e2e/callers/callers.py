@@ -66,7 +66,6 @@ class Caller:
     """Made with the address of the service; invoke() is one call."""
     shows_request_id = True
     tries_again = True  # If it is told to.
-    reads_while_it_sends = True  # An answer that comes before all is sent.
 
 
 class Curl(Caller):
@@ -207,7 +206,6 @@ class Boto3(Caller):
 
 class Node(Caller):
     """@aws-sdk/client-lambda; caller.mjs speaks with it."""
-    reads_while_it_sends = False
 
     def __init__(self, url):
         folder = os.environ.get("FNRUN_NODE_PACKAGES", "")
