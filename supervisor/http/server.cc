@@ -97,7 +97,7 @@ bool Server::State::make_room() {
     if (oldest == nullptr || *session->idle_since() < *oldest->idle_since()) oldest = session.get();
   }
   if (oldest == nullptr) return false;
-  oldest->close();
+  oldest->leave();
   return true;
 }
 
@@ -165,10 +165,7 @@ void Server::State::stop_accepting() {
 }
 
 void Server::State::close_idle() {
-  std::vector<std::shared_ptr<Session>> idle;
-  for (const auto& session : sessions)
-    if (session->idle_since() && !session->has_input()) idle.push_back(session);
-  for (const auto& session : idle) session->close();
+  for (const auto& session : sessions) session->leave();
 }
 
 Server::Server(asio::any_io_executor executor, HttpLimits limits, Site& site)

@@ -121,6 +121,12 @@ bool Session::has_input() {
   return ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+// What the kernel holds, and what was read from it while this runs, is a request that the client
+// takes for received: only a read that has nothing yet may be given up.
+void Session::leave() {
+  if (idle_since_ && !has_input()) stream_.cancel();
+}
+
 void Session::close() {
   gone_ = true;
   // A shutdown and not a close: what waits on the descriptor ends by itself, and the number stays

@@ -39,8 +39,8 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] boost::asio::awaitable<void> run();
   // Between two requests, with nothing received: since when.
   [[nodiscard]] std::optional<Clock::time_point> idle_since() const;
-  // Something has come that nobody has read yet.
-  [[nodiscard]] bool has_input();
+  // Ends an idle one, unless a request has come by now: that is answered.
+  void leave();
   // Ends run() soon, whatever it waits for; a call in flight is cancelled.
   void close();
 
@@ -71,6 +71,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<void> linger();
   void note(const boost::system::error_code& error);
   void watch();
+  bool has_input();
 
   std::shared_ptr<Shared> shared_;
   Peer peer_;
