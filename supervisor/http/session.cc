@@ -124,7 +124,9 @@ bool Session::has_input() {
 // What the kernel holds, and what was read from it while this runs, is a request that the client
 // takes for received: only a read that has nothing yet may be given up.
 void Session::leave() {
-  if (idle_since_ && !has_input()) stream_.cancel();
+  if (!idle_since_ || has_input()) return;
+  idle_since_.reset();  // It makes room once.
+  stream_.cancel();
 }
 
 void Session::close() {
