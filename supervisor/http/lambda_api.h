@@ -20,6 +20,7 @@
 
 #include "supervisor/http/event_queue.h"
 #include "supervisor/http/function.h"
+#include "supervisor/http/lambda_name.h"
 #include "supervisor/http/message.h"
 
 namespace fnrun::supervisor::http {
@@ -28,13 +29,6 @@ inline constexpr std::size_t kLambdaEventMax = 1024UL * 1024;       // Bytes of 
 inline constexpr std::size_t kLambdaClientContextMax = 3'583;       // Bytes of it, encoded.
 inline constexpr std::size_t kLambdaLogTail = 4'096;                // Bytes of it, decoded.
 inline constexpr std::string_view kLambdaAccount = "012345678912";  // As the emulator has it.
-
-// What a path names: "f", "f:$LATEST", "012345678912:function:f", "arn:aws:lambda:…:function:f".
-struct LambdaName {
-  std::string name;
-  std::string qualifier;  // Of the name; "" without one.
-};
-[[nodiscard]] LambdaName parse_lambda_name(std::string_view text);
 
 [[nodiscard]] std::shared_ptr<Endpoint> make_lambda_endpoint(std::shared_ptr<Function> function,
                                                              std::shared_ptr<EventQueue> events,
