@@ -38,6 +38,13 @@ bool has_capability(cap_value_t capability) {
          value == CAP_SET;
 }
 
+std::vector<gid_t> own_groups() {
+  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
+  const int count = ::getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<std::size_t>(std::max(count, 0)));
+  return groups;
+}
+
 Result<void> probe_privilege(Host& host, std::optional<UidRange> uids) {
   const auto map = parse_id_map(read_kernel_text("/proc/self/uid_map"));
   host.privileged = true;
@@ -109,6 +116,10 @@ std::optional<UidRange> choose_uid_range(const std::vector<IdMapExtent>& map) {
   return std::nullopt;
 }
 
+std::size_t groups_beside(gid_t own, const std::vector<gid_t>& groups) {
+  return groups.size() - static_cast<std::size_t>(std::count(groups.begin(), groups.end(), own));
+}
+
 std::pair<int, int> parse_kernel_release(std::string_view release) {
   const auto dot = release.find('.');
   if (dot == std::string_view::npos || release.front() == '-') return {0, 0};
@@ -133,8 +144,7 @@ Result<Host> probe_host(std::optional<UidRange> uids) {
             "; fnrun needs Linux 5.14 or newer (cgroup.kill, mount_setattr) on x86_64"};
   host.uid = ::geteuid();
   host.gid = ::getegid();
-  const int groups = ::getgroups(0, nullptr);
-  host.supplementary_groups = groups > 0 ? static_cast<std::size_t>(groups) : 0;
+  host.supplementary_groups = groups_beside(host.gid, own_groups());
   const long abi =
       ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   host.landlock_abi = abi > 0 ? static_cast<int>(abi) : 0;

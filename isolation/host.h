@@ -29,9 +29,10 @@ struct Host {
   // Root, or as good as: may give each sandbox a uid of its own. Otherwise the sandboxes run as the
   // supervisor's own uid, behind a user namespace.
   bool privileged = false;
-  std::optional<UidRange> slot_uids;     // Only if privileged.
-  std::size_t supplementary_groups = 0;  // Without privilege they cannot be dropped.
-  int landlock_abi = 0;                  // 0: none.
+  std::optional<UidRange> slot_uids;  // Only if privileged.
+  // Beside `gid`. Without privilege they cannot be dropped.
+  std::size_t supplementary_groups = 0;
+  int landlock_abi = 0;  // 0: none.
   bool time_namespace = false;
   unsigned last_capability = 0;
   bool core_dumps_piped = false;  // kernel.core_pattern names a program.
@@ -56,6 +57,8 @@ struct IdMapExtent {
 };
 [[nodiscard]] std::vector<IdMapExtent> parse_id_map(std::string_view text);
 [[nodiscard]] std::optional<UidRange> choose_uid_range(const std::vector<IdMapExtent>& map);
+// Service managers list the primary group among the supplementary ones: it gives nothing more.
+[[nodiscard]] std::size_t groups_beside(gid_t own, const std::vector<gid_t>& groups);
 // "6.1.0-50-amd64" -> {6, 1}; {0, 0} if it does not start so.
 [[nodiscard]] std::pair<int, int> parse_kernel_release(std::string_view release);
 

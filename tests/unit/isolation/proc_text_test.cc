@@ -117,6 +117,13 @@ TEST(ChooseUidRange, NeverARangeThatIsMappedInPartOnly) {
   EXPECT_FALSE(choose_uid_range({{0, 0, 62'000}, {62'000, 500'000, 3'536}}));
 }
 
+TEST(GroupsBeside, AreThoseThatThePrimaryGroupIsNot) {
+  EXPECT_EQ(groups_beside(990, {}), 0U);
+  EXPECT_EQ(groups_beside(990, {990}), 0U);  // As systemd has it for User= of one group.
+  EXPECT_EQ(groups_beside(990, {4, 990, 27}), 2U);
+  EXPECT_EQ(groups_beside(0, {990}), 1U);
+}
+
 TEST(ParseKernelRelease, ReadsTheNumbersInFront) {
   EXPECT_EQ(parse_kernel_release("6.1.0-50-amd64"), std::pair(6, 1));
   EXPECT_EQ(parse_kernel_release("5.14"), std::pair(5, 14));
