@@ -152,6 +152,14 @@ std::variant<UniqueFd, ListenFault> listen_on(const ListenAddress& address) {
   return socket;
 }
 
+bool is_public(int listening_socket) {
+  tcp::endpoint endpoint;
+  auto size = static_cast<socklen_t>(endpoint.capacity());
+  if (::getsockname(listening_socket, endpoint.data(), &size) != 0) return true;
+  const int family = endpoint.data()->sa_family;
+  return family != AF_UNIX && !endpoint.address().is_loopback();
+}
+
 std::string url_of(int listening_socket) {
   sockaddr_storage name{};
   socklen_t size = sizeof name;

@@ -37,6 +37,9 @@ struct ListenFault {
 [[nodiscard]] std::variant<isolation::UniqueFd, ListenFault> listen_on(
     const ListenAddress& address);
 
+// Other machines reach it, wherever it came from.
+[[nodiscard]] bool is_public(int listening_socket);
+
 // How a client would write it: "http://127.0.0.1:8080", "unix:/run/fnrun.sock".
 [[nodiscard]] std::string url_of(int listening_socket);
 

@@ -49,6 +49,7 @@ struct Options {
 
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitBadPolicy = 78;  // EX_CONFIG
+inline constexpr int kExitSetup = 125;  // The host cannot, just now: another start may find it can.
 
 // The options, or the exit code with which the command ends now (--help, --version, a mistake);
 // what there was to say has been printed.
