@@ -150,7 +150,7 @@ TEST_F(ServiceLife, AUnixSocketIsMadeReplacedWhenDeadAndRemoved) {
   // One that lives is not.
   const Finished second =
       run(supervise({"--protocol", "exec", "--listen", "unix:" + path}, obedient()));
-  EXPECT_EQ(second.code, 2);
+  EXPECT_EQ(second.code, 125) << "it may be free the next time";
   EXPECT_THAT(second.err, HasSubstr("Address already in use"));
   EXPECT_EQ(service.stop().code, 0);
   struct stat info {};
@@ -213,9 +213,23 @@ TEST_F(ServiceLife, ChecksAConfigWithoutRunningIt) {
   EXPECT_EQ(fine.code, 0) << fine.err;
   EXPECT_THAT(fine.out, AllOf(HasSubstr("function one,"), HasSubstr("function two,")));
   (void)config({"one"}, {{"listen", {"127.0.0.1:x"}}});
-  EXPECT_EQ(run(argv).code, 2);
+  const Finished no_port = run(argv);
+  EXPECT_EQ(no_port.code, 78);
+  EXPECT_THAT(no_port.err, HasSubstr("functions.json: /listen: "));
   (void)config({"one"}, {{"functions", {{"one", {{"handler", {"/nowhere"}}}}}}});
   EXPECT_EQ(run(argv).code, 78) << "no address at all";
+  (void)config({"one"}, {{"listen", {"127.0.0.1:1"}},
+                         {"functions", {{"one", {{"handler", {"/nowhere"}}}}}}});
+  const Finished no_handler = run(argv);
+  EXPECT_EQ(no_handler.code, 127);
+  EXPECT_THAT(no_handler.err, HasSubstr("functions.json: function one: handler not found"));
+  // In somebody's shell: only the service manager has them.
+  (void)config({"one"},
+               {{"listen", {"127.0.0.1:1"}},
+                {"functions", {{"one", {{"handler", {"/bin/true"}}, {"credentials", {"c"}}}}}}});
+  const Finished of_unit = run(argv);
+  EXPECT_EQ(of_unit.code, 0) << of_unit.err;
+  EXPECT_THAT(of_unit.out, HasSubstr("credentials that were not looked for: 1"));
 }
 
 TEST_F(ServiceLife, GivesACredentialAsAFileAndNothingElse) {
