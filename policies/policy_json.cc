@@ -1,6 +1,7 @@
 #include "policies/policy_json.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -74,8 +75,8 @@ Result<std::string> read_text(const Wanted& wanted, const fs::path& path) {
   std::string text(kPolicyTextMax + 1, '\0');  // One more, so that a longer file is seen to be so.
   if (in) in.read(text.data(), std::streamsize(text.size()));
   if (!in.is_open() || in.bad())
-    return blame(wanted, "cannot read " + internal::printable(path.string(), 256) +
-                             "; check that it exists and may be read");
+    return blame(wanted, "cannot read " + internal::printable(path.string(), 256) + ": " +
+                             std::error_code(errno, std::generic_category()).message());
   text.resize(std::size_t(in.gcount()));
   return found(std::move(text));
 }
@@ -186,7 +187,10 @@ Result<Policy> load_policy(std::string_view path_or_name, const std::vector<fs::
 
 Result<std::string> read_document(const fs::path& path) {
   const Wanted wanted{path.string(), {path.string(), "", 0, ""}};
-  if (!is_file(path)) return blame(wanted, "is no regular file, or may not be read");
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (error) return blame(wanted, "cannot be read: " + error.message());
+  if (!fs::is_regular_file(status)) return blame(wanted, "is no regular file");
   return read_text(wanted, path);
 }
 

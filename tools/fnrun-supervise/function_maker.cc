@@ -26,18 +26,6 @@ FunctionFault setup_fault(const FunctionConfig& config, const isolation::SetupEr
           exit_code(Outcome::kSetupFailed, evidence)};
 }
 
-// What the configuration says besides goes into a copy of the policy.
-void apply(const FunctionConfig& config, policies::Policy& policy) {
-  if (config.timeout) policy.limits.invoke_timeout = *config.timeout;
-  for (const protocol::EnvVar& variable : config.env)
-    policy.environment.set[variable.name] = variable.value;
-  auto& shown = policy.filesystem.read_only;
-  for (const policies::ReadOnlyPath& bind : config.binds) {
-    std::erase_if(shown, [&](const auto& path) { return path.target == bind.target; });
-    shown.push_back(bind);
-  }
-}
-
 std::size_t cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -64,6 +52,17 @@ supervisor::ServiceOptions service_options(const FunctionConfig& config, const C
 }
 
 }  // namespace
+
+void apply(const FunctionConfig& config, policies::Policy& policy) {
+  if (config.timeout) policy.limits.invoke_timeout = *config.timeout;
+  for (const protocol::EnvVar& variable : config.env)
+    policy.environment.set[variable.name] = variable.value;
+  auto& shown = policy.filesystem.read_only;
+  for (const policies::ReadOnlyPath& bind : config.binds) {
+    std::erase_if(shown, [&](const auto& path) { return path.target == bind.target; });
+    shown.push_back(bind);
+  }
+}
 
 std::variant<Compiled, FunctionFault> compile_function(const FunctionConfig& config,
                                                        const isolation::Host& host,

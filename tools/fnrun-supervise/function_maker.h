@@ -23,6 +23,9 @@ struct FunctionFault {
   int exit_code = 0;
 };
 
+// What is said of a function beside its policy goes into a copy of that.
+void apply(const supervisor::FunctionConfig& config, policies::Policy& policy);
+
 // A function's policy, as the configuration changes it, compiled for its handler.
 struct Compiled {
   std::string policy_name;

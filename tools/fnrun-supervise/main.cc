@@ -19,6 +19,7 @@
 #include <optional>
 
 #include "daemon.h"
+#include "function_maker.h"
 #include "isolation/launcher.h"
 #include "options.h"
 #include "policies/policy_json.h"
@@ -52,18 +53,11 @@ int setup_failed(Voice& voice, const isolation::SetupError& error) {
 }
 
 // The command line weakens or tightens a copy of the policy; the file stays what it is.
-void apply(const Options& options, policies::Policy& policy) {
-  if (options.timeout) policy.limits.invoke_timeout = *options.timeout;
+void adapt(const Options& options, policies::Policy& policy) {
+  apply(options.function, policy);
   // Nobody waits for what the probe has to say, and on a slow host it takes its time.
   if (options.probe && policy.limits.cpu_time_max.count() != 0)
     policy.limits.cpu_time_max = std::max(policy.limits.cpu_time_max, policy.limits.invoke_timeout);
-  for (const protocol::EnvVar& variable : options.env)
-    policy.environment.set[variable.name] = variable.value;
-  for (const policies::ReadOnlyPath& bind : options.binds) {
-    std::erase_if(policy.filesystem.read_only,
-                  [&](const auto& path) { return path.target == bind.target; });
-    policy.filesystem.read_only.push_back(bind);
-  }
 }
 
 // Non-blocking is a property of the open file description, which a pipe or terminal shares with
@@ -173,7 +167,7 @@ int run(Voice& voice, const Options& options, isolation::Launcher& launcher,
   }
   supervisor::FrontEndOptions front_end;
   front_end.request_max = static_cast<std::size_t>(plan->policy.limits.request_max.bytes);
-  front_end.exit_by_status = options.protocol == supervisor::HandlerProtocol::kExec;
+  front_end.exit_by_status = options.function.protocol == supervisor::HandlerProtocol::kExec;
   front_end.answer_errors = options.answer_errors;
   front_end.complain = [&](std::string_view message) { voice.complain(message); };
   front_end.on_report = [&](const supervisor::InvocationReport& report) {
@@ -181,9 +175,9 @@ int run(Voice& voice, const Options& options, isolation::Launcher& launcher,
   };
   asio::io_context context(1);
   supervisor::Service service(context.get_executor(), launcher, plan,
-                              {.protocol = options.protocol,
-                               .policy_name = options.policy,
-                               .env = options.env,
+                              {.protocol = options.function.protocol,
+                               .policy_name = options.function.policy,
+                               .env = options.function.env,
                                .log = log_sink(voice, options.quiet),
                                .ready = ready_ahead(options, plan->policy),
                                .on_event = [&](const supervisor::PoolEvent& event) {
@@ -204,22 +198,22 @@ int check_policy_alone(Voice& voice, const Options& options, const policies::Pol
   // As a host with a listener has it, which is not asked: some switches need one.
   if (auto filter = isolation::compile_seccomp(policy.seccomp, isolation::KillBy::kListener);
       !filter) {
-    voice.complain(options.policy + ": " + filter.error().to_string());
+    voice.complain(options.function.policy + ": " + filter.error().to_string());
     return kExitBadPolicy;
   }
-  std::cout << "policy " << options.policy << ": ok\n";
+  std::cout << "policy " << options.function.policy << ": ok\n";
   return 0;
 }
 
 int supervise(Voice& voice, const Options& options) {
   // What cannot be had is missed where it is needed, and said there.
   (void)supervisor::raise_descriptor_limit();
-  auto policy = policies::load_policy(options.policy, policy_search_path());
+  auto policy = policies::load_policy(options.function.policy, policy_search_path());
   if (!policy) {
     voice.complain(policy.error().to_string());
     return kExitBadPolicy;
   }
-  apply(options, *policy);
+  adapt(options, *policy);
   const auto complain = [&](std::string_view message) { voice.complain(message); };
   if (!options.import_seccomp.empty()) return import_seccomp(options, std::move(*policy), complain);
   if (options.export_seccomp) return export_seccomp(options, *policy, complain);
@@ -230,14 +224,14 @@ int supervise(Voice& voice, const Options& options) {
         "--uid-range is for a privileged supervisor; this one's sandboxes run as your own uid");
     return kExitUsage;
   }
-  if (options.handler.empty()) return check_policy_alone(voice, options, *policy);
+  if (options.function.handler.empty()) return check_policy_alone(voice, options, *policy);
   const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nobody sets it
-  auto handler =
-      isolation::find_handler(options.handler, *policy, path != nullptr ? path : "", *host);
+  auto handler = isolation::find_handler(options.function.handler, *policy,
+                                         path != nullptr ? path : "", *host);
   if (!handler) return setup_failed(voice, handler.error());
   auto plan = isolation::compile(*policy, *host, std::move(*handler));
   if (!plan && plan.error().step == isolation::SetupStep::kPolicy) {
-    voice.complain(options.policy + ": " + plan.error().to_string());
+    voice.complain(options.function.policy + ": " + plan.error().to_string());
     return kExitBadPolicy;
   }
   if (!plan) return setup_failed(voice, plan.error());
@@ -249,7 +243,7 @@ int supervise(Voice& voice, const Options& options) {
     for (const auto& [layer, why] : plan->degraded)
       voice.complain("degraded: " + layer + ": " + why);
   if (options.check) {
-    std::cout << "policy " << options.policy << " with " << plan->handler.path << ": ok\n";
+    std::cout << "policy " << options.function.policy << " with " << plan->handler.path << ": ok\n";
     return 0;
   }
   auto launcher = isolation::Launcher::make(*host);

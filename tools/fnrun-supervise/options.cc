@@ -109,7 +109,7 @@ isolation::UidRange parse_uid_range(const std::string& text) {
 
 void declare(CLI::App& app, Options& options) {
   app.add_option(
-         "--policy", options.policy,
+         "--policy", options.function.policy,
          "PATH of a policy file, or the NAME of one: strict, paranoid, compat; for languages "
          "native, go, python, node, jvm")
       ->type_name("PATH|NAME")
@@ -126,7 +126,9 @@ void declare(CLI::App& app, Options& options) {
       {"exec", supervisor::HandlerProtocol::kExec}};
   app.add_option_function<std::string>(
          "--protocol",
-         [&options, protocols](const std::string& name) { options.protocol = protocols.at(name); },
+         [&options, protocols](const std::string& name) {
+           options.function.protocol = protocols.at(name);
+         },
          "how the handler is spoken to: fnrun (default): the fnrun protocol; lines: a line in, a "
          "line out; "
          "exec: a new process for each event, data on stdin, answer on stdout")
@@ -139,13 +141,13 @@ void declare(CLI::App& app, Options& options) {
       ->type_name("exit|result");
   app.add_option_function<std::string>(
          "--timeout",
-         [&](const std::string& text) { options.timeout = parse_time("--timeout", text); },
+         [&](const std::string& text) { options.function.timeout = parse_time("--timeout", text); },
          "the deadline of each invocation, instead of the policy's: 250ms, 2s, 1m")
       ->type_name("TIME");
   app.add_option_function<std::vector<std::string>>(
          "--bind",
          [&](const std::vector<std::string>& all) {
-           for (const auto& text : all) options.binds.push_back(parse_bind(text));
+           for (const auto& text : all) options.function.binds.push_back(parse_bind(text));
          },
          "show a file or folder of the host to the handler, read-only")
       ->type_name("SRC[:DST]")
@@ -154,7 +156,7 @@ void declare(CLI::App& app, Options& options) {
   app.add_option_function<std::vector<std::string>>(
          "--env",
          [&](const std::vector<std::string>& all) {
-           for (const auto& text : all) options.env.push_back(parse_variable(text));
+           for (const auto& text : all) options.function.env.push_back(parse_variable(text));
          },
          "a variable for the handler: in its environment, and in each ExecutionContext")
       ->type_name("NAME=VALUE")
@@ -315,11 +317,12 @@ std::string contradiction_of_service(const CLI::App& app, Options& options) {
     if (app.count(of_stream) != 0)
       return std::string(of_stream) + " is not for a service, which --listen and --config make";
   if (options.config.empty())
-    return options.handler.empty() ? "no handler is given; it goes behind --" : "";
+    return options.function.handler.empty() ? "no handler is given; it goes behind --" : "";
   for (const char* of_function : kFunctionOptions)
     if (app.count(of_function) != 0)
       return std::string(of_function) + " belongs into the file that --config names";
-  return options.handler.empty() ? "" : "the handlers stand in the file that --config names";
+  return options.function.handler.empty() ? ""
+                                          : "the handlers stand in the file that --config names";
 }
 
 // What the options say against each other; "": nothing.
@@ -328,11 +331,11 @@ std::string contradiction(const CLI::App& app, Options& options) {
     return mistake;
   if (app.count("--lines") != 0 && app.count("--frames") != 0)
     return "--lines and --frames exclude each other";
-  if (options.probe && (!options.handler.empty() || options.check ||
+  if (options.probe && (!options.function.handler.empty() || options.check ||
                         options.mode != Mode::kSingle || app.count("--protocol") != 0))
     return "--probe runs a handler of its own, once";
   const bool exchange = !options.import_seccomp.empty() || options.export_seccomp;
-  if (exchange && (!options.handler.empty() || options.probe ||
+  if (exchange && (!options.function.handler.empty() || options.probe ||
                    (options.export_seccomp && !options.import_seccomp.empty())))
     return "--import-seccomp and --export-seccomp stand alone: they run nothing";
   for (const char* of_a_run : {"--lines", "--frames", "--protocol", "--on-error", "--report",
@@ -340,7 +343,7 @@ std::string contradiction(const CLI::App& app, Options& options) {
     if (exchange && app.count(of_a_run) != 0)
       return std::string(of_a_run) +
              " is for running; --import-seccomp and --export-seccomp run nothing";
-  if (options.handler.empty() && !options.check && !options.probe && !exchange)
+  if (options.function.handler.empty() && !options.check && !options.probe && !exchange)
     return "no handler is given; it goes behind --";
   if (options.answer_errors && options.mode == Mode::kSingle)
     return "--on-error result is for --lines and --frames";
@@ -360,7 +363,7 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   char** const end = argv + argc;
   char** const separator = std::find_if(
       argv + std::min(argc, 1), end, [](const char* word) { return std::strcmp(word, "--") == 0; });
-  if (separator != end) options.handler.assign(separator + 1, end);
+  if (separator != end) options.function.handler.assign(separator + 1, end);
 
   CLI::App app(kDescription, "fnrun-supervise");
   app.formatter(std::make_shared<HelpFormatter>());
@@ -376,14 +379,6 @@ std::variant<Options, int> parse_command_line(int argc, char** argv) {
   }
   if (const std::string mistake = contradiction(app, options); !mistake.empty())
     return usage_error(mistake);
-  if (options.is_service) {
-    options.function.policy = options.policy;
-    options.function.handler = options.handler;
-    options.function.protocol = options.protocol;
-    options.function.timeout = options.timeout;
-    options.function.binds = options.binds;
-    options.function.env = options.env;
-  }
   return options;
 }
 

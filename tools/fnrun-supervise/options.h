@@ -21,13 +21,9 @@ namespace fnrun::tools {
 enum class Mode { kSingle, kLines, kFrames };
 
 struct Options {
-  std::string policy = "strict";
+  supervisor::FunctionConfig function;  // Policy, handler and what the command line says of them.
   Mode mode = Mode::kSingle;
-  supervisor::HandlerProtocol protocol = supervisor::HandlerProtocol::kFnrun;
   bool answer_errors = false;
-  std::optional<std::chrono::milliseconds> timeout;
-  std::vector<policies::ReadOnlyPath> binds;
-  std::vector<protocol::EnvVar> env;
   std::string report_file;
   std::optional<isolation::UidRange> uid_range;
   bool explain = false;
@@ -36,13 +32,11 @@ struct Options {
   bool probe = false;
   std::string import_seccomp;  // A file; "": none.
   bool export_seccomp = false;
-  std::vector<std::string> handler;
 
   // As a service: with --listen or --config.
   bool is_service = false;
-  std::string config;                   // A file; "": what follows says it all.
-  supervisor::ServiceConfig service;    // Of a file only `listen` and `allow_origins` are used.
-  supervisor::FunctionConfig function;  // The one that the command line describes.
+  std::string config;                 // A file; "": what follows says it all.
+  supervisor::ServiceConfig service;  // Of a file only `listen` and `allow_origins` are used.
   bool rie_compat = false;
   std::optional<LogForm> log_form;  // None: as stderr is.
 };

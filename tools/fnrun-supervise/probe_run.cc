@@ -81,20 +81,20 @@ std::optional<ProbeFault> prepare_probe(Options& options) {
         "--probe needs the program fnrun-probe, which is not installed beside this "
         "command, nor in libexec/fnrun",
         127};
-  const auto files = policies::policy_files(options.policy, policy_search_path());
+  const auto files = policies::policy_files(options.function.policy, policy_search_path());
   if (!files) return ProbeFault{files.error().to_string(), kExitBadPolicy};
   const std::string promises = shipped_in(*files);
   if (promises.empty())
     return ProbeFault{"--probe judges by what paranoid, strict or compat promises, and " +
-                          options.policy + " extends none of them; '--protocol exec -- " +
+                          options.function.policy + " extends none of them; '--protocol exec -- " +
                           program->string() + "' tells what is open under it, without a verdict",
                       kExitUsage};
   if (!empty_stdin())
     return ProbeFault{std::string("/dev/null cannot be opened: ") + ::strerrordesc_np(errno), 125};
-  options.handler = {program->string(), "--expect", promises, "--namespaces-outside",
-                     own_namespaces()};
-  options.protocol = supervisor::HandlerProtocol::kExec;
-  if (!options.timeout) options.timeout = kDeadline;
+  options.function.handler = {program->string(), "--expect", promises, "--namespaces-outside",
+                              own_namespaces()};
+  options.function.protocol = supervisor::HandlerProtocol::kExec;
+  if (!options.function.timeout) options.function.timeout = kDeadline;
   return std::nullopt;
 }
 

@@ -45,7 +45,7 @@ int import_seccomp(const Options& options, policies::Policy policy, const Compla
   policy.seccomp = imported->seccomp;
   policy.seccomp.exec_once = exec_once;
   policy.description = "The system calls of " + fs::path(path).filename().string() +
-                       ", all else as in " + options.policy + ".";
+                       ", all else as in " + options.function.policy + ".";
   // As a host with a listener has it, which is not asked: exec_once needs one.
   const auto filter = isolation::compile_seccomp(policy.seccomp, isolation::KillBy::kListener);
   if (!filter) {
@@ -56,13 +56,14 @@ int import_seccomp(const Options& options, policies::Policy policy, const Compla
   // What is printed is to be read: exec_once, of the policy, may want what the profile does not
   // allow.
   if (const auto again = policies::parse_policy(written); !again) {
-    complain(path + ", with all else of " + options.policy + ": " + again.error().to_string());
+    complain(path + ", with all else of " + options.function.policy + ": " +
+             again.error().to_string());
     return kExitBadPolicy;
   }
   std::cout << written;
   for (const std::string& note : imported->notes) complain(path + ": " + note);
   if (opens_memory)
-    complain("memory may be writable and executable at once, which " + options.policy +
+    complain("memory may be writable and executable at once, which " + options.function.policy +
              " forbids and the profile does not: see write_execute");
   if (const auto strict = policies::load_policy("strict", policy_search_path())) {
     const std::string found = policies::difference(strict->seccomp, policy.seccomp).to_string();
@@ -78,7 +79,8 @@ int export_seccomp(const Options& options, const policies::Policy& policy,
                    const Complain& complain) {
   std::cout << policies::export_oci_seccomp(policy.seccomp);
   if (policy.seccomp.exec_once)
-    complain(options.policy + ": exec_once is not in the profile: that format has no word for it");
+    complain(options.function.policy +
+             ": exec_once is not in the profile: that format has no word for it");
   return std::cout.flush() ? 0 : supervisor::kExitOutputFailed;
 }
 
