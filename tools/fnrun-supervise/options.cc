@@ -316,6 +316,10 @@ std::string contradiction_of_service(const CLI::App& app, Options& options) {
        {"--lines", "--frames", "--on-error", "--probe", "--import-seccomp", "--export-seccomp"})
     if (app.count(of_stream) != 0)
       return std::string(of_stream) + " is not for a service, which --listen and --config make";
+  if (options.function.protocol == supervisor::HandlerProtocol::kExec &&
+      options.function.ready.value_or(0) != 0)
+    return "--ready is for handlers that serve many calls; with --protocol exec each call starts "
+           "its own";
   if (options.config.empty())
     return options.function.handler.empty() ? "no handler is given; it goes behind --" : "";
   for (const char* of_function : kFunctionOptions)
