@@ -2,12 +2,14 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <boost/beast/core/buffers_suffix.hpp>
 #include <boost/beast/http/read.hpp>
-#include <boost/beast/http/write.hpp>
 #include <cerrno>
 #include <ctime>
 
@@ -26,6 +28,7 @@ constexpr std::size_t kReadChunk = 16 * 1024;
 // how long, so that the answer is not lost to a reset.
 constexpr std::size_t kLingerBytes = 64UL * 1024 * 1024;
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::size_t kHeaderUsual = 512;  // Of an answer.
 // A body that small is read although its request was refused: the connection is worth more.
 constexpr std::size_t kSkippedMax = 64 * 1024;
 // A body of no told length is counted as so much before it is read further.
@@ -59,6 +62,29 @@ std::optional<Response> doubtful(const RequestHead& head) {
     return problem(Status::bad_request, "Content-Length beside Transfer-Encoding");
   return std::nullopt;
 }
+
+// The status line and the header fields, as they go out.
+std::string header_text(const Response& response) {
+  std::string out;
+  out.reserve(kHeaderUsual);
+  out += response.version() == 11 ? "HTTP/1.1 " : "HTTP/1.0 ";
+  out += std::to_string(response.result_int());
+  out += ' ';
+  out += text(response.reason());
+  for (const auto& line : response) {
+    out += "\r\n";
+    out += text(line.name_string());
+    out += ": ";
+    out += text(line.value());
+  }
+  out += "\r\n\r\n";
+  return out;
+}
+
+struct StopAtEnd {
+  asio::steady_timer& timer;
+  ~StopAtEnd() { timer.cancel(); }
+};
 
 // Bytes came that are no HTTP; an end of the stream is none of that.
 bool is_malformed(const error_code& error) {
@@ -110,7 +136,10 @@ class Session::CallCount {
 };
 
 Session::Session(Socket socket, std::shared_ptr<Shared> shared, Peer peer)
-    : shared_(std::move(shared)), peer_(std::move(peer)), stream_(std::move(socket)) {}
+    : shared_(std::move(shared)),
+      peer_(std::move(peer)),
+      socket_(std::move(socket)),
+      timer_(socket_.get_executor()) {}
 
 std::optional<Session::Clock::time_point> Session::idle_since() const {
   return idle_since_;
@@ -118,15 +147,16 @@ std::optional<Session::Clock::time_point> Session::idle_since() const {
 
 bool Session::has_input() {
   char byte = 0;
-  return ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 // What the kernel holds, and what was read from it while this runs, is a request that the client
-// takes for received: only a read that has nothing yet may be given up.
+// takes for received: only a wait that has nothing yet may be given up.
 void Session::leave() {
   if (!idle_since_ || has_input()) return;
   idle_since_.reset();  // It makes room once.
-  stream_.cancel();
+  error_code ignored;
+  socket_.cancel(ignored);
 }
 
 void Session::close() {
@@ -134,15 +164,44 @@ void Session::close() {
   // A shutdown and not a close: what waits on the descriptor ends by itself, and the number stays
   // ours until run() is over.
   error_code ignored;
-  stream_.socket().shutdown(asio::socket_base::shutdown_both, ignored);
+  socket_.shutdown(asio::socket_base::shutdown_both, ignored);
   if (serving_)
     gone_signal_.emit(asio::cancellation_type::all);
   else
-    stream_.cancel();
+    socket_.cancel(ignored);
+}
+
+// A deadline that is later than the one that the timer runs for costs nothing: the timer finds out
+// when it fires. Mostly that is the only thing that ever changes.
+void Session::expire_after(Clock::duration time) {
+  timed_out_ = false;
+  deadline_ = Clock::now() + time;
+  if (!timer_runs_ || timer_.expiry() > deadline_) start_timer();
+}
+
+void Session::start_timer() {
+  timer_runs_ = true;
+  timer_.expires_at(deadline_);
+  timer_.async_wait([self = shared_from_this()](const error_code& error) {
+    if (error) return;  // Another wait has begun, or run() is over.
+    self->timer_runs_ = false;
+    if (self->deadline_ == Clock::time_point::max()) return;
+    if (Clock::now() < self->deadline_) return self->start_timer();
+    self->timed_out_ = true;
+    error_code ignored;
+    // Not only what is awaited now ends: it may have come in this moment, and the next wait must
+    // not go on without a timer. What came to an idle connection is a request, and is served.
+    if (!self->idle_since_) self->socket_.shutdown(asio::socket_base::shutdown_both, ignored);
+    self->socket_.cancel(ignored);
+  });
 }
 
 asio::awaitable<void> Session::run() {
   const auto self = shared_from_this();
+  const StopAtEnd stop{timer_};
+  // So that what the kernel takes at once is written without a turn of the loop.
+  error_code ignored;
+  socket_.non_blocking(true, ignored);
   for (;;) {
     idle_since_ = Clock::now();
     const bool came = buffer_.size() != 0 || co_await first_byte();
@@ -151,19 +210,22 @@ asio::awaitable<void> Session::run() {
     const Next next = co_await one_request();
     if (next == Next::kLinger) co_await linger();
     if (next != Next::kRequest) co_return;
+    // Who sends many requests ahead waits for others' turns between them.
+    if (buffer_.size() != 0) co_await asio::post(socket_.get_executor(), asio::use_awaitable);
   }
 }
 
 asio::awaitable<bool> Session::first_byte() {
-  stream_.expires_after(shared_->limits.idle_timeout);
+  expire_after(shared_->limits.idle_timeout);
   const auto space = buffer_.prepare(kReadChunk);
-  const auto [error, bytes] = co_await stream_.async_read_some(space, kToken);
+  const auto [error, bytes] = co_await socket_.async_read_some(space, kToken);
   buffer_.commit(bytes);
   co_return !error;
 }
 
-void Session::note(const error_code& error) {
-  if (error == beast::error::timeout) ++shared_->status.timed_out;
+// A wait has failed, for want of time or of a client.
+void Session::note_failure() {
+  if (timed_out_) ++shared_->status.timed_out;
 }
 
 asio::awaitable<Session::Next> Session::refuse(Response response) {
@@ -171,12 +233,33 @@ asio::awaitable<Session::Next> Session::refuse(Response response) {
   return reply(std::move(response), {});
 }
 
+// Mostly a request comes whole, and takes no turn of the loop. need_more: not this time.
+error_code Session::take_from_buffer(Parser& parser) {
+  error_code error = bhttp::error::need_more;
+  if (buffer_.size() == 0) return error;
+  buffer_.consume(parser.put(buffer_.data(), error));
+  return error;
+}
+
+// Some of the body.
+asio::awaitable<error_code> Session::read_more(Parser& parser) {
+  error_code error = take_from_buffer(parser);
+  if (error != bhttp::error::need_more) co_return error;
+  const auto [failed, bytes] = co_await bhttp::async_read_some(socket_, buffer_, parser, kToken);
+  co_return failed;
+}
+
 asio::awaitable<Session::Next> Session::one_request() {
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(shared_->limits.header_max));
   parser.body_limit(boost::none);  // Its length is looked at where it is known for whom.
-  stream_.expires_after(shared_->limits.header_timeout);
-  const auto [error, bytes] = co_await bhttp::async_read_header(stream_, buffer_, parser, kToken);
+  error_code error = take_from_buffer(parser);
+  if (error == bhttp::error::need_more) {
+    expire_after(shared_->limits.header_timeout);
+    const auto [failed, bytes] =
+        co_await bhttp::async_read_header(socket_, buffer_, parser, kToken);
+    error = failed;
+  }
   if (error == bhttp::error::header_limit) {
     auto answer = problem(Status::request_header_fields_too_large,
                           "the header is over " + std::to_string(shared_->limits.header_max) +
@@ -188,7 +271,7 @@ asio::awaitable<Session::Next> Session::one_request() {
     co_return co_await refuse(std::move(answer));
   }
   if (error) {
-    note(error);
+    note_failure();
     co_return Next::kClose;
   }
   ++shared_->status.requests;
@@ -220,11 +303,12 @@ asio::awaitable<Session::Next> Session::call(Endpoint& endpoint, Parser& parser)
   if (!received) co_return Next::kClose;
 
   serving_ = true;
+  deadline_ = Clock::time_point::max();  // The call has its own.
   watch();
   auto served = endpoint.serve(parser.release(), peer_, gone_signal_.slot());
   Response response = co_await std::move(served);
   serving_ = false;
-  stream_.socket().cancel();  // The watch.
+  socket_.cancel();  // The watch.
   if (gone_) {
     ++shared_->status.vanished;
     co_return Next::kClose;
@@ -233,10 +317,11 @@ asio::awaitable<Session::Next> Session::call(Endpoint& endpoint, Parser& parser)
 }
 
 asio::awaitable<void> Session::skip_body(Parser& parser) {
-  stream_.expires_after(shared_->limits.body_timeout);
+  expire_after(shared_->limits.body_timeout);
   while (!parser.is_done()) {
-    const auto [error, bytes] = co_await bhttp::async_read_some(stream_, buffer_, parser, kToken);
-    if (error) co_return note(error);
+    auto reading = read_more(parser);
+    const error_code error = co_await std::move(reading);
+    if (error) co_return note_failure();
   }
 }
 
@@ -262,12 +347,12 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
   }
   if (parser.is_done()) co_return true;
   parser.body_limit(most);
-  stream_.expires_after(shared_->limits.body_timeout);
+  expire_after(shared_->limits.body_timeout);
   if (expects_continue(parser.get())) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    const auto [error, sent] = co_await asio::async_write(stream_, asio::buffer(kContinue), kToken);
+    const auto [error, sent] = co_await asio::async_write(socket_, asio::buffer(kContinue), kToken);
     if (error) {
-      note(error);
+      note_failure();
       co_return false;
     }
   }
@@ -276,7 +361,8 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
       refused = full();
       co_return false;
     }
-    const auto [error, bytes] = co_await bhttp::async_read_some(stream_, buffer_, parser, kToken);
+    auto reading = read_more(parser);
+    const error_code error = co_await std::move(reading);
     if (error == bhttp::error::body_limit) {
       refused = endpoint.too_large();
       co_return false;
@@ -285,7 +371,7 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
       refused =
           problem(Status::bad_request, "the body is not what its header says: " + error.message());
     if (error) {
-      note(error);
+      note_failure();
       co_return false;
     }
   }
@@ -301,10 +387,9 @@ asio::awaitable<Session::Next> Session::reply(Response response, Form form) {
   // RFC 9110, 8.6.
   if (response.result() == Status::no_content) response.erase(bhttp::field::content_length);
   if (form.to_head) response.body().clear();
-  stream_.expires_after(shared_->limits.write_timeout);
-  const auto [error, bytes] = co_await bhttp::async_write(stream_, response, kToken);
-  if (error) {
-    note(error);
+  auto writing = write(response);
+  if (const error_code error = co_await std::move(writing)) {
+    note_failure();
     ++shared_->status.vanished;
     co_return Next::kClose;
   }
@@ -313,16 +398,30 @@ asio::awaitable<Session::Next> Session::reply(Response response, Form form) {
   co_return unread ? Next::kLinger : Next::kClose;
 }
 
+// At once, as far as the kernel takes it; the rest under its deadline.
+asio::awaitable<error_code> Session::write(const Response& response) {
+  const std::string header = header_text(response);
+  beast::buffers_suffix<std::array<asio::const_buffer, 2>> rest(
+      {asio::buffer(header), asio::buffer(response.body())});
+  error_code error;
+  rest.consume(socket_.write_some(rest, error));
+  if (error && error != asio::error::would_block) co_return error;
+  if (asio::buffer_size(rest) == 0) co_return error_code();
+  expire_after(shared_->limits.write_timeout);
+  const auto [failed, bytes] = co_await asio::async_write(socket_, rest, kToken);
+  co_return failed;
+}
+
 // To close a socket with something unread in it resets the connection, and the client may lose the
 // answer that explains why (RFC 9112, 9.6).
 asio::awaitable<void> Session::linger() {
   error_code ignored;
-  stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
-  stream_.expires_after(kLingerTime);
+  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+  expire_after(kLingerTime);
   buffer_.clear();
   for (std::size_t taken = 0; taken < kLingerBytes;) {
     const auto space = buffer_.prepare(kReadChunk);
-    const auto [error, bytes] = co_await stream_.async_read_some(space, kToken);
+    const auto [error, bytes] = co_await socket_.async_read_some(space, kToken);
     if (error) co_return;
     taken += bytes;
   }
@@ -331,12 +430,11 @@ asio::awaitable<void> Session::linger() {
 // A client that has closed its end is gone, as for Go's net/http: its call is cancelled. What it
 // sent ahead of its next request cannot be told from life, so then nobody looks any more.
 void Session::watch() {
-  stream_.socket().async_wait(
+  socket_.async_wait(
       asio::socket_base::wait_read, [self = shared_from_this()](const error_code& error) {
         if (error || !self->serving_) return;
         char byte = 0;
-        const ssize_t n =
-            ::recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        const ssize_t n = ::recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
         if (n > 0) return;
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) return self->watch();
         self->gone_ = true;

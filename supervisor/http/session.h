@@ -5,7 +5,7 @@
 
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/beast/core/basic_stream.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
@@ -46,8 +46,6 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   using Parser = beast::http::request_parser<beast::http::string_body>;
-  using Stream =
-      beast::basic_stream<boost::asio::generic::stream_protocol, boost::asio::any_io_executor>;
   enum class Next { kRequest, kLinger, kClose };
   class BodyShare;
   class CallCount;
@@ -60,22 +58,32 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   boost::asio::awaitable<bool> first_byte();
+  boost::system::error_code take_from_buffer(Parser& parser);
   boost::asio::awaitable<Next> one_request();
   boost::asio::awaitable<Next> refuse(Response response);
   boost::asio::awaitable<Next> call(Endpoint& endpoint, Parser& parser);
   static Form form_of(const Parser& parser);
+  boost::asio::awaitable<boost::system::error_code> read_more(Parser& parser);
   boost::asio::awaitable<void> skip_body(Parser& parser);
   boost::asio::awaitable<bool> read_body(Parser& parser, const Endpoint& endpoint, BodyShare& share,
                                          std::optional<Response>& refused);
   boost::asio::awaitable<Next> reply(Response response, Form form);
+  boost::asio::awaitable<boost::system::error_code> write(const Response& response);
   boost::asio::awaitable<void> linger();
-  void note(const boost::system::error_code& error);
+  // Of all that is awaited until it is said again.
+  void expire_after(Clock::duration time);
+  void start_timer();
+  void note_failure();
   void watch();
   bool has_input();
 
   std::shared_ptr<Shared> shared_;
   Peer peer_;
-  Stream stream_;
+  Socket socket_;
+  boost::asio::steady_timer timer_;
+  Clock::time_point deadline_ = Clock::time_point::max();
+  bool timer_runs_ = false;
+  bool timed_out_ = false;
   beast::flat_buffer buffer_;
   boost::asio::cancellation_signal gone_signal_;
   bool serving_ = false;

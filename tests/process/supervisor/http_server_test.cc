@@ -376,6 +376,26 @@ TEST_F(HttpServer, DrainsWithoutLosingACallThatItTook) {
   EXPECT_ANY_THROW(HttpClient{port}) << "nobody listens any more";
 }
 
+// The loop may have taken a request off its socket when the drain begins, and not have told anybody
+// yet: nothing waits in the socket, and the connection looks idle.
+TEST_F(HttpServer, DrainsWithoutLosingACallThatItsOwnLoopHasJustRead) {
+  start();
+  HttpClient client(port);
+  ASSERT_TRUE(client.call("POST", "/echo", "first"));
+  auto drained = std::make_shared<std::promise<void>>();
+  ask([&] {
+    client.request("POST", "/echo", "second");
+    asio::post(context, [this, drained] {
+      asio::co_spawn(context, server->drain(steady_clock::time_point::max()),
+                     [drained](const std::exception_ptr&) { drained->set_value(); });
+    });
+  });
+  const auto answer = client.answer();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->body, "127.0.0.1:second");
+  drained->get_future().get();
+}
+
 TEST_F(HttpServer, DrainsAtOnceWhenNobodyIsServed) {
   start();
   HttpClient idle(port);
