@@ -1,6 +1,6 @@
 // A program run as a user runs it: bytes to its stdin, stdout and stderr apart, its exit code.
 //
-// Everything waits by poll(2), and nothing for longer than kHardLimit: then the program is killed
+// Everything waits by poll(2), and nothing for longer than the limit: then the program is killed
 // and the test fails. One thread; the program does not outlive its Command.
 #pragma once
 
@@ -29,7 +29,8 @@ class Command {
  public:
   // `environment`: "NAME=value", beside a PATH and nothing else.
   explicit Command(const std::vector<std::string>& argv,
-                   const std::vector<std::string>& environment = {});
+                   const std::vector<std::string>& environment = {},
+                   std::chrono::seconds limit = kHardLimit);
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
   ~Command();
@@ -41,8 +42,8 @@ class Command {
   std::string next_line();
   // False, and a failure of the test, if the program ends or the limit passes first.
   bool wait_for_stderr(std::string_view text);
-  // What came on stderr while somebody waited above.
-  [[nodiscard]] const std::string& err() const { return seen_.err; }
+  // What came while somebody waited above.
+  [[nodiscard]] const std::string& stderr_so_far() const { return seen_.err; }
   void signal(int number) const;
   // Waits for the end of both streams and of the program; stdin stays as it is.
   Finished finish();

@@ -106,7 +106,7 @@ TEST_F(ServiceLife, AReloadThatCannotBeIsNamedAndChangesNothing) {
     (void)config({"one"}, change);
     service.command().signal(SIGHUP);
     ASSERT_TRUE(service.command().wait_for_stderr(why));
-    EXPECT_THAT(service.command().err(), HasSubstr("reload refused"));
+    EXPECT_THAT(service.command().stderr_so_far(), HasSubstr("reload refused"));
     EXPECT_EQ(service.call("POST", "/invoke/one").body, "one") << why;
   }
   EXPECT_EQ(json::parse(service.call("GET", "/status").body)["functions"][0]["generation"], 1);
@@ -160,7 +160,7 @@ TEST_F(ServiceLife, AUnixSocketIsMadeReplacedWhenDeadAndRemoved) {
 TEST_F(ServiceLife, LogsJsonLinesWhereNobodyWatches) {
   Command command(supervise({"--protocol", "exec", "--listen", "127.0.0.1:0"}, obedient()));
   ASSERT_TRUE(command.wait_for_stderr("listening on http://127.0.0.1:"));
-  const std::string& said = command.err();
+  const std::string& said = command.stderr_so_far();
   const auto at = said.find("127.0.0.1:", said.find("listening"));
   const auto port = static_cast<std::uint16_t>(std::stoul(said.substr(at + 10)));
   HttpClient client(port);

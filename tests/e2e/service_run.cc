@@ -23,10 +23,10 @@ ServiceRun::ServiceRun(std::vector<std::string> options, const std::vector<std::
                        const std::vector<std::string>& environment)
     : command_(argv_of(std::move(options), of_handler), environment) {
   if (!command_.wait_for_stderr(kListening)) return;
-  const std::string& said = command_.err();
+  const std::string& said = command_.stderr_so_far();
   const std::size_t at = said.find(kListening) + kListening.size();
   if (said.find('\n', at) == std::string::npos) (void)command_.wait_for_stderr("\n");
-  port_ = static_cast<std::uint16_t>(std::stoul(command_.err().substr(at)));
+  port_ = static_cast<std::uint16_t>(std::stoul(command_.stderr_so_far().substr(at)));
 }
 
 HttpAnswer ServiceRun::call(std::string_view method, std::string_view target, std::string_view body,
