@@ -1,6 +1,8 @@
 #include "tests/bench/raw_echo.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,6 +33,32 @@ Ends make_pipe() {
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) fail("pipe2");
   (void)::fcntl(fds[0], F_SETPIPE_SZ, kPipeSize);
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+// A connection of this process with itself: its two ends.
+std::pair<UniqueFd, UniqueFd> tcp_pair() {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof where;
+  auto* const address = reinterpret_cast<sockaddr*>(&where);
+  UniqueFd near(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::bind(listener.get(), address, size) != 0 || ::listen(listener.get(), 1) != 0 ||
+      ::getsockname(listener.get(), address, &size) != 0 ||
+      ::connect(near.get(), address, size) != 0)
+    fail("a TCP connection over the loopback");
+  UniqueFd far(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const int on = 1;
+  for (const UniqueFd* end : {&near, &far})
+    (void)::setsockopt(end->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return {std::move(near), std::move(far)};
+}
+
+std::pair<UniqueFd, UniqueFd> unix_pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) fail("socketpair");
   return {UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
@@ -66,12 +94,11 @@ RawEcho::RawEcho(Carrier carrier, std::size_t size) : message_(size, 'x') {
     in = std::move(there.read);
     out = std::move(back.write);
   } else {
-    int fds[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) fail("socketpair");
-    to_peer_ = UniqueFd(fds[0]);
-    from_peer_ = UniqueFd(::fcntl(fds[0], F_DUPFD_CLOEXEC, 0));
-    in = UniqueFd(fds[1]);
-    out = UniqueFd(::fcntl(fds[1], F_DUPFD_CLOEXEC, 0));
+    auto [near, far] = carrier == Carrier::kTcp ? tcp_pair() : unix_pair();
+    from_peer_ = UniqueFd(::fcntl(near.get(), F_DUPFD_CLOEXEC, 0));
+    out = UniqueFd(::fcntl(far.get(), F_DUPFD_CLOEXEC, 0));
+    to_peer_ = std::move(near);
+    in = std::move(far);
   }
   pid_ = ::fork();
   if (pid_ < 0) fail("fork");

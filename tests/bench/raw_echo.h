@@ -17,7 +17,7 @@
 
 namespace fnrun::bench {
 
-enum class Carrier : std::uint8_t { kPipes, kSocketPair };
+enum class Carrier : std::uint8_t { kPipes, kSocketPair, kTcp };  // TCP over the loopback.
 
 class RawEcho {
  public:

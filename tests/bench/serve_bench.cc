@@ -1,9 +1,9 @@
 // What serving costs: calls, deadlines and replacements against the least work for the same.
 //
 // usage: serve_bench POLICY HANDLER [--rounds N] [--only SECTION] [--json FILE] [--assert]
-// HANDLER is bench_echo; the sections are call, idle, payload, deadline, launch, never, large.
-// Prints each number with its limit; a slow machine is no error. --assert is for a quiet machine
-// and a person who asked: it exits 1 beyond a limit. See README.md.
+// HANDLER is bench_echo; the sections are call, http, idle, payload, deadline, launch, never,
+// large. Prints each number with its limit; a slow machine is no error. --assert is for a quiet
+// machine and a person who asked: it exits 1 beyond a limit. See README.md.
 #include <malloc.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "isolation/launcher.h"
+#include "tests/bench/http_rows.h"
 #include "tests/bench/serve_rows.h"
 #include "tests/bench/setting.h"
 
@@ -24,9 +25,9 @@ constexpr std::size_t kRounds = 60;
 constexpr struct {
   const char* name;
   std::vector<Section> (*measure)(const Subject&);
-} kSections[] = {{"call", round_trips},      {"idle", idle_pool},     {"payload", payload},
-                 {"deadline", deadline},     {"launch", cold_launch}, {"never", never_reused},
-                 {"large", large_supervisor}};
+} kSections[] = {{"call", round_trips},   {"http", over_http},        {"idle", idle_pool},
+                 {"payload", payload},    {"deadline", deadline},     {"launch", cold_launch},
+                 {"never", never_reused}, {"large", large_supervisor}};
 
 int run(const Options& options) {
   const WalkableCopy handler(options.handler);

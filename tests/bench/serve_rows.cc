@@ -7,7 +7,6 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <functional>
 #include <stdexcept>
 #include <thread>
 
@@ -16,6 +15,7 @@
 #include "tests/bench/raw_launcher.h"
 #include "tests/bench/serving.h"
 #include "tests/bench/setting.h"
+#include "tests/bench/turns.h"
 
 namespace fnrun::bench {
 namespace {
@@ -25,7 +25,6 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t kSmall = 64;
 constexpr std::size_t kLarge = 1024 * 1024;
-constexpr std::size_t kWarmUpRounds = 2;
 constexpr double kLimitOfRawCall = 1.3;
 constexpr double kLimitAcrossUs = 20;
 constexpr double kLimitIdleUs =
@@ -37,35 +36,10 @@ constexpr double kLimitOfRawLaunch = 1.1;
 constexpr double kLimitOfRawThroughput = 0.9;
 constexpr double kLimitOfLarge = 1.2;
 
-// A row and what one turn of it adds to its samples.
-struct Row {
-  std::string name;
-  std::function<void(std::vector<double>& us)> turn;
-};
-
-std::vector<Samples> in_turns(const std::vector<Row>& rows, std::size_t rounds) {
-  std::vector<Samples> samples;
-  for (const Row& row : rows) samples.push_back({.name = row.name, .skipped = ""});
-  for (std::size_t round = 0; round < kWarmUpRounds + rounds; ++round) {
-    for (const std::size_t i : order_of(round, rows.size())) {
-      std::vector<double> us;
-      rows[i].turn(us);
-      if (round < kWarmUpRounds) continue;
-      samples[i].us.insert(samples[i].us.end(), us.begin(), us.end());
-    }
-  }
-  pin_to(kAnyCpu);
-  return samples;
-}
-
 supervisor::ServiceOptions with_spares(std::size_t ready) {
   supervisor::ServiceOptions options;
   options.ready = ready;
   return options;
-}
-
-double ratio(const Samples& of, const Samples& to, double share = 0.5) {
-  return of.quantile(share) / to.quantile(share);
 }
 
 void launch(Case& how, std::size_t count, std::vector<double>& us) {
@@ -81,13 +55,6 @@ std::unique_ptr<Case> find_case(const isolation::Plan& plan, const std::string& 
     if (one->name() == name) return std::move(one);
   throw std::runtime_error("there is no case " + name);
 }
-
-// Where the caller and the one who answers run.
-struct Placement {
-  std::string name;
-  int caller;
-  int other;
-};
 
 Section round_trip(const Subject& subject, const Placement& at) {
   constexpr std::size_t kCalls = 200;
@@ -155,18 +122,14 @@ double raw_timer_late_us(milliseconds timeout) {
 }  // namespace
 
 std::vector<Section> round_trips(const Subject& subject) {
-  const auto [first, second] = two_cpus();
   std::vector<Section> sections;
-  sections.push_back(round_trip(subject, {"one CPU", first, first}));
-  if (first != second) {
-    sections.push_back(round_trip(subject, {"two CPUs", first, second}));
-    Section& across = sections.back();
-    across.claims.push_back(
-        {"64 B, two CPUs: us (median)", across.rows[0].quantile(0.5), kLimitAcrossUs});
+  for (const Placement& at : placements()) {
+    Section section = round_trip(subject, at);
+    if (at.caller != at.other || at.caller == kAnyCpu)
+      section.claims.push_back(
+          {"64 B, " + at.name + ": us (median)", section.rows[0].quantile(0.5), kLimitAcrossUs});
+    sections.push_back(std::move(section));
   }
-  sections.push_back(round_trip(subject, {"any CPU", kAnyCpu, kAnyCpu}));
-  Section& any = sections.back();
-  any.claims.push_back({"64 B, any CPU: us (median)", any.rows[0].quantile(0.5), kLimitAcrossUs});
   return sections;
 }
 
@@ -306,6 +269,7 @@ std::vector<Section> large_supervisor(const Subject& subject) {
 
 std::string to_text(const Section& section) {
   std::string text = section.title + "\n\n" + table(section.rows, section.raw) + '\n';
+  for (const std::string& note : section.notes) text += note + '\n';
   for (const Claim& claim : section.claims) {
     std::array<char, 160> line{};
     std::snprintf(line.data(), line.size(), "%s %s: %.2f, limit %s %.2f\n",

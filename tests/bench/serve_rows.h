@@ -28,6 +28,7 @@ struct Section {
   std::string raw;  // The row that the others are set against; "" if there is none.
   std::vector<Samples> rows;
   std::vector<Claim> claims;
+  std::vector<std::string> notes{};  // Said below the table.
 };
 
 // The plans differ only in how sandboxes are reused.
