@@ -126,9 +126,12 @@ TEST_F(ServiceLife, ACallInFlightSurvivesAReload) {
   service.command().signal(SIGHUP);
   ASSERT_TRUE(service.command().wait_for_stderr("reloaded"));
   EXPECT_EQ(service.call("POST", "/invoke/one").body, "one");
-  EXPECT_EQ(reports().size(), 1U) << "of the new one; the old call goes on";
   holds.close();
   ASSERT_TRUE(service.command().wait_for_stderr("cancelled"));
+  EXPECT_EQ(service.stop().code, 0);
+  ASSERT_EQ(reports().size(), 2U);
+  EXPECT_EQ(reports()[0]["outcome"], "ok") << "of the new one; the old call went on";
+  EXPECT_EQ(reports()[1]["outcome"], "cancelled");
 }
 
 TEST_F(ServiceLife, AUnixSocketIsMadeReplacedWhenDeadAndRemoved) {
