@@ -52,20 +52,31 @@ asio::awaitable<void> EventQueue::serve(Function::Call call) {
   asio::steady_timer pause(function_->executor());
   for (auto wait = kPauseMin;; wait = std::min(2 * wait, kPauseMax)) {
     Function::Call attempt = call;
+    attempt.asks_again = true;
     auto made = function_->call(std::move(attempt));
     const Invocation invocation = co_await std::move(made);
     if (invocation.report.outcome != Outcome::kUnavailable || finished_) co_return;
     pause.expires_after(wait);
+    ++paused_;
     co_await pause.async_wait(kToken);
+    --paused_;
+    if (finished_) co_return;  // It was counted as dropped.
   }
 }
 
-asio::awaitable<std::size_t> EventQueue::finish(Deadline deadline) {
+void EventQueue::hurry(Deadline end) {
+  end_ = std::min(end_, end);
+  done_.cancel();
+}
+
+asio::awaitable<std::size_t> EventQueue::finish() {
   const auto self = shared_from_this();
-  done_.expires_at(deadline);
-  if (workers_ != 0) co_await done_.async_wait(kToken);
+  while (workers_ != 0 && std::chrono::steady_clock::now() < end_) {
+    done_.expires_at(end_);
+    co_await done_.async_wait(kToken);
+  }
   finished_ = true;
-  const std::size_t dropped = waiting_.size();
+  const std::size_t dropped = waiting_.size() + paused_;
   waiting_.clear();
   bytes_ = 0;
   co_return dropped;

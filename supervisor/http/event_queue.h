@@ -1,8 +1,8 @@
 // Calls that were accepted and that nobody waits for: Lambda's InvocationType Event.
 //
-// Each is made once, in the order of arrival, as soon as the function has a place; while it has
-// none the event stays. In memory only: what waits when the process ends is lost, and that is said.
-// Made by the API that accepts events; on the function's executor.
+// Each is made once, in the order of arrival, when the function has a place; while it has none, it
+// is asked for again and again, and that is no report. In memory only: what waits when the process
+// ends is lost, and that is said. Made by the API that accepts events; on the function's executor.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -24,9 +24,11 @@ class EventQueue : public std::enable_shared_from_this<EventQueue> {
 
   // False: it is full, and the call is the caller's still.
   [[nodiscard]] bool offer(Function::Call& call);
-  // Until every event was served, or the deadline has come: what waits then is dropped. Returns how
-  // many that were. Precondition: nothing more is offered.
-  [[nodiscard]] boost::asio::awaitable<std::size_t> finish(Deadline deadline);
+  // Until every event was served, or its end has come (hurry()): what waits then is dropped.
+  // Returns how many that were. What is offered later is refused.
+  [[nodiscard]] boost::asio::awaitable<std::size_t> finish();
+  // It is to have ended by then; the soonest that was said counts.
+  void hurry(Deadline end);
 
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
 
@@ -39,6 +41,8 @@ class EventQueue : public std::enable_shared_from_this<EventQueue> {
   std::deque<Function::Call> waiting_;
   std::size_t bytes_ = 0;  // Of what waits.
   std::size_t workers_ = 0;
+  std::size_t paused_ = 0;  // Workers whose event found no place.
+  Deadline end_ = Deadline::max();
   bool finished_ = false;
   boost::asio::steady_timer done_;  // Its wait ends when the last worker does.
 };

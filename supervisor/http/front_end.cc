@@ -27,6 +27,18 @@ bool is_own_name(std::string_view host) {
   return !error || host == "localhost";
 }
 
+// Whose page made a browser send it; other programs do not say.
+bool is_own_or_none(std::string_view fetch_site) {
+  return fetch_site.empty() || fetch_site == "same-origin" || fetch_site == "none";
+}
+
+// Not a browser, or one that was led here by no name that could be somebody else's: his page could
+// read what it gets from a name that he points at us.
+bool is_own_reader(const RequestHead& head) {
+  const std::string_view site = field(head, "Sec-Fetch-Site");
+  return site.empty() || (is_own_or_none(site) && is_own_name(host_of(field(head, "Host"))));
+}
+
 Response wrong_method(const RequestHead& head, std::string_view allowed) {
   Response response = problem(Status::method_not_allowed, std::string(text(head.method_string())) +
                                                               " is not for this path; it takes " +
@@ -79,7 +91,8 @@ std::shared_ptr<Served> FrontEnd::find(std::string_view name) const {
 // to, and then only if Host is no name that somebody else's DNS has pointed at us.
 bool FrontEnd::may_call(const RequestHead& head) const {
   const std::string_view origin = field(head, "Origin");
-  if (origin.empty()) return true;
+  // Of an image, a link or a form's GET there is no origin, but browsers say whose it is.
+  if (origin.empty()) return is_own_or_none(field(head, "Sec-Fetch-Site"));
   const auto& allowed = options_.allow_origins;
   if (std::find(allowed.begin(), allowed.end(), origin) != allowed.end()) return true;
   const std::string_view host = field(head, "Host");
@@ -116,8 +129,14 @@ Site::Verdict FrontEnd::invoke(const Target& target) const {
 
 Site::Verdict FrontEnd::lambda(const Target& target) const {
   LambdaName name = parse_lambda_name(target.path[2]);
-  if (const std::string* const said = target.parameter("Qualifier")) name.qualifier = *said;
-  const auto served = find(name.name);
+  if (const std::string* const said = target.parameter("Qualifier")) {
+    if (!name.qualifier.empty() && name.qualifier != *said)
+      return lambda_error(Status::bad_request, "InvalidParameterValueException",
+                          "The derived qualifier from the function name does not match the "
+                          "specified qualifier.");
+    name.qualifier = *said;
+  }
+  const auto served = name.name.empty() ? nullptr : find(name.name);
   const bool is_latest = name.qualifier.empty() || name.qualifier == "$LATEST";
   if (served == nullptr || (!is_latest && !options_.rie_compat)) return lambda_not_found(name);
   return served->lambda;
@@ -134,6 +153,8 @@ Site::Verdict FrontEnd::page(const RequestHead& head, const Target& target) cons
     return problem(Status::not_found, "nothing is here; POST /invoke calls the function");
   if (head.method() != verb::get && head.method() != verb::head)
     return wrong_method(head, "GET, HEAD");
+  if (!is_health && !is_ready && !is_own_reader(head))
+    return problem(Status::forbidden, "this is shown under an address of this service only");
   if (is_health) return answer(Status::ok, "text/plain", "ok\n");
   if (is_ready) return ready(/*full_is_429=*/path == "/_/ready");
   return found->second();
@@ -148,8 +169,7 @@ std::vector<std::string> FrontEnd::not_ready() const {
       reasons.push_back(name + ": degraded, its handler does not start");
       continue;
     }
-    const bool none = status.idle + status.busy == 0;
-    if (served->function->options().ready != 0 && none)
+    if (served->function->options().ready != 0 && status.started == 0)
       reasons.push_back(name + ": no sandbox has started yet");
   }
   return reasons;

@@ -1,5 +1,6 @@
 #include "supervisor/http/function.h"
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -29,7 +30,7 @@ Function::Function(asio::any_io_executor executor, isolation::Launcher& launcher
       options_(std::move(options)),
       observers_(observers),
       plan_(std::move(plan)),
-      unused_(executor_),
+      changed_(executor_),
       service_(executor_, launcher, plan_, observed(options_, observers)) {}
 
 bool Function::failed(const protocol::Result& result) const noexcept {
@@ -50,8 +51,10 @@ asio::awaitable<Invocation> Function::call(Call call) {
   auto answer = service_.async_invoke(std::move(call.input), call.deadline, std::move(call.caller),
                                       std::move(token));
   Invocation invocation = co_await std::move(answer);
-  if (--in_flight_ == 0) unused_.cancel();
-  if (observers_.report) observers_.report(name(), invocation.report);
+  --in_flight_;
+  changed_.cancel();
+  const bool ended = !call.asks_again || invocation.report.outcome != Outcome::kUnavailable;
+  if (ended && observers_.report) observers_.report(name(), invocation.report);
   co_return invocation;
 }
 
@@ -66,14 +69,35 @@ void Function::say(std::string_view request_id, std::string_view line) const {
   if (observers_.line) observers_.line({name(), request_id, line});
 }
 
-asio::awaitable<void> Function::retire(Deadline deadline) {
+std::shared_ptr<void> Function::hold() {
+  ++held_;
+  return {this, [self = shared_from_this()](void*) {
+            --self->held_;
+            self->changed_.cancel();
+          }};
+}
+
+void Function::hurry(Deadline end) {
+  end_ = std::min(end_, end);
+  changed_.cancel();
+}
+
+asio::awaitable<void> Function::change(Deadline latest) {
+  changed_.expires_at(latest);
+  co_await changed_.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+asio::awaitable<void> Function::released() {
   const auto self = shared_from_this();
-  unused_.expires_at(deadline);
-  if (in_flight_ != 0) co_await unused_.async_wait(asio::as_tuple(asio::use_awaitable));
+  while (held_ != 0 && std::chrono::steady_clock::now() < end_) co_await change(end_);
+}
+
+asio::awaitable<void> Function::retire() {
+  const auto self = shared_from_this();
+  while (in_flight_ != 0 && std::chrono::steady_clock::now() < end_) co_await change(end_);
   service_.stop();
   // Those that were cut short end by themselves now.
-  unused_.expires_at(Deadline::max());
-  if (in_flight_ != 0) co_await unused_.async_wait(asio::as_tuple(asio::use_awaitable));
+  while (in_flight_ != 0) co_await change(Deadline::max());
   co_await service_.shut_down();
 }
 

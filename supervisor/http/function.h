@@ -65,6 +65,7 @@ class Function : public std::enable_shared_from_this<Function> {
     Deadline deadline = Deadline::max();
     Caller caller;                             // Its `log` hears the lines beside the observers.
     boost::asio::cancellation_slot cancelled;  // May be no slot.
+    bool asks_again = false;                   // If there is no place; then that is no report.
   };
   // Every call is reported once. To be moved in.
   [[nodiscard]] boost::asio::awaitable<Invocation> call(Call call);
@@ -77,17 +78,27 @@ class Function : public std::enable_shared_from_this<Function> {
   // What a handler that answered says of itself: its own exit code, or its own status.
   [[nodiscard]] bool failed(const protocol::Result& result) const noexcept;
 
-  // Waits until nobody calls any more, or the deadline has come, and then ends the sandboxes.
-  // Precondition: no further call comes.
-  [[nodiscard]] boost::asio::awaitable<void> retire(Deadline deadline);
+  // A call is on its way: retire() waits as long as this is kept.
+  [[nodiscard]] std::shared_ptr<void> hold();
+  // Until nobody holds it, or its end has come; see hurry().
+  [[nodiscard]] boost::asio::awaitable<void> released();
+  // Until nobody calls any more, or its end has come; then ends the sandboxes. Precondition: no
+  // further call comes.
+  [[nodiscard]] boost::asio::awaitable<void> retire();
+  // It is to have ended by then, whoever calls; the soonest that was said counts.
+  void hurry(Deadline end);
 
  private:
   boost::asio::any_io_executor executor_;
+  boost::asio::awaitable<void> change(Deadline latest);
+
   FunctionOptions options_;
   const Observers& observers_;
   std::shared_ptr<const isolation::Plan> plan_;
   std::size_t in_flight_ = 0;
-  boost::asio::steady_timer unused_;  // Its wait ends when the last call does.
+  std::size_t held_ = 0;
+  Deadline end_ = Deadline::max();
+  boost::asio::steady_timer changed_;  // Its wait ends when one of these changes.
   Service service_;
 };
 

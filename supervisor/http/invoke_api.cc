@@ -61,14 +61,15 @@ void put_env(const std::vector<protocol::EnvVar>& env, Response& response) {
   for (const protocol::EnvVar& variable : env) {
     const bool plain = is_printable(variable.value) && !variable.value.starts_with(' ') &&
                        !variable.value.ends_with(' ');
-    const std::size_t size = variable.name.size() + variable.value.size();
+    const std::string value = plain ? variable.value : percent_encoded(variable.value);
+    const std::size_t size = kEnvPrefix.size() + variable.name.size() + value.size() + 5;  // "*: "…
     if (!policies::variable_name_fault(variable.name).empty() || size > room) {
       ++left_out;
       continue;
     }
     room -= size;
     response.insert(view(std::string(kEnvPrefix) + variable.name + (plain ? "" : "*")),
-                    view(plain ? variable.value : percent_encoded(variable.value)));
+                    view(value));
   }
   if (left_out != 0) response.set("Fnrun-Env-Left-Out", std::to_string(left_out));
 }
@@ -79,7 +80,19 @@ struct Asked {
   std::string fault;
 };
 
-Asked read_header(const RequestHead& head) {
+// What the operator has set, and what says things of the call or steers the loader of programs.
+bool is_reserved(const Function& function, std::string_view name) {
+  for (const std::string_view prefix : {"FNRUN_", "LD_", "AWS_LAMBDA_"})
+    if (name.starts_with(prefix)) return true;
+  for (const std::string_view one : {"PATH", "TRACEPARENT", "TRACESTATE", "CREDENTIALS_DIRECTORY"})
+    if (name == one) return true;
+  const policies::Environment& environment = function.plan().policy.environment;
+  const std::string key(name);
+  return environment.set.contains(key) || environment.pass.contains(key) ||
+         protocol::find_env(function.options().env, name) != nullptr;
+}
+
+Asked read_header(const Function& function, const RequestHead& head) {
   Asked asked;
   std::vector<protocol::EnvVar>& env = asked.call.input.env;
   asked.call.caller.request_id = request_id_or_new(field(head, kRequestId));
@@ -96,6 +109,9 @@ Asked read_header(const RequestHead& head) {
                               std::string(text(line.value()))};
     if (const auto fault = policies::variable_name_fault(variable.name); !fault.empty())
       asked.fault = std::string(kEnvPrefix) + variable.name + ": " + fault;
+    if (is_reserved(function, variable.name))
+      asked.fault =
+          std::string(kEnvPrefix) + variable.name + ": that variable is not the caller's to set";
     if (!is_printable(variable.value))
       asked.fault = std::string(kEnvPrefix) + variable.name +
                     ": only printable ASCII can be sent in a header; put the rest into the body";
@@ -115,6 +131,7 @@ class InvokeEndpoint : public Endpoint {
  public:
   explicit InvokeEndpoint(std::shared_ptr<Function> function) : function_(std::move(function)) {}
 
+  [[nodiscard]] std::shared_ptr<void> hold() override { return function_->hold(); }
   [[nodiscard]] std::size_t body_max() const override {
     return static_cast<std::size_t>(function_->limits().request_max.bytes);
   }
@@ -131,7 +148,7 @@ class InvokeEndpoint : public Endpoint {
 
 asio::awaitable<Response> InvokeEndpoint::serve(Request request, const Peer& peer,
                                                 asio::cancellation_slot gone) {
-  Asked asked = read_header(request);
+  Asked asked = read_header(*function_, request);
   if (!asked.fault.empty()) co_return problem(Status::bad_request, asked.fault);
   const std::string id = asked.call.caller.request_id;
   asked.call.caller.client = peer.client;

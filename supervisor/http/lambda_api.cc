@@ -81,6 +81,7 @@ class InvocationsEndpoint : public Endpoint {
                       bool rie_compat)
       : function_(std::move(function)), events_(std::move(events)), rie_compat_(rie_compat) {}
 
+  [[nodiscard]] std::shared_ptr<void> hold() override { return function_->hold(); }
   [[nodiscard]] std::size_t body_max() const override {
     return static_cast<std::size_t>(function_->limits().request_max.bytes);
   }

@@ -3,7 +3,7 @@
 namespace fnrun::supervisor::http {
 
 LambdaName parse_lambda_name(std::string_view text) {
-  constexpr std::string_view kBefore = "function:";
+  constexpr std::string_view kBefore = ":function:";
   if (const auto at = text.find(kBefore); at != std::string_view::npos)
     text = text.substr(at + kBefore.size());
   const auto colon = text.find(':');

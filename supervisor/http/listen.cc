@@ -111,6 +111,8 @@ std::variant<ListenAddress, ListenFault> parse_listen_address(
   if (!port) return fault(text, "that is no address with a port" + std::string(kForms));
   if (host.empty()) host = "::";
   if (host == "localhost") host = "127.0.0.1";
+  if (host.find(':') != std::string_view::npos && !host.starts_with('[') && host != "::")
+    return fault(text, "an IPv6 address stands in brackets" + std::string(kForms));
   const bool bracketed = host.starts_with('[') && host.ends_with(']');
   if (bracketed) host = host.substr(1, host.size() - 2);
   boost::system::error_code error;

@@ -48,6 +48,8 @@ class Endpoint {
   Endpoint& operator=(const Endpoint&) = delete;
   virtual ~Endpoint() = default;
 
+  // A request for it is on its way: it must be able to serve it as long as this is kept.
+  [[nodiscard]] virtual std::shared_ptr<void> hold() { return nullptr; }
   [[nodiscard]] virtual std::size_t body_max() const = 0;
   // The answer to a body beyond body_max(), which was not read.
   [[nodiscard]] virtual Response too_large() const = 0;

@@ -29,6 +29,8 @@ using Acceptor = asio::basic_socket_acceptor<Stream>;
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 // Without descriptors or memory an accept fails at once, and would again.
 constexpr std::chrono::milliseconds kAcceptPause{50};
+// Connections that were told to leave and have not had their turn yet.
+constexpr std::size_t kLeavingMax = 64;
 // When no call is in flight any more: how long the end of a drain waits for those whose request was
 // about to be refused.
 constexpr std::chrono::milliseconds kLastWords{500};
@@ -98,7 +100,7 @@ bool Server::State::make_room() {
   }
   if (oldest == nullptr) return false;
   oldest->leave();
-  return true;
+  return sessions.size() < shared->limits.connections_max + kLeavingMax;
 }
 
 void Server::State::begin(Stream::socket socket, int family) {
@@ -139,23 +141,27 @@ asio::awaitable<void> Server::State::accept_all(Acceptor& acceptor, int family) 
       if (!error) begin(std::move(socket), family);
       co_return;
     }
-    if (!error) {
-      begin(std::move(socket), family);
-      continue;
-    }
     if (error == asio::error::connection_aborted) continue;
+    try {
+      if (!error) {
+        begin(std::move(socket), family);
+        continue;
+      }
+    } catch (const std::exception&) {  // No memory for this one; later there may be.
+    }
     pause.expires_after(kAcceptPause);
     co_await pause.async_wait(kToken);
   }
 }
 
-// Those whose connection the kernel has already made are taken: they may have sent a request.
+// Those whose connection the kernel has already made are taken: they may have sent a request. No
+// more than may be open: others may go on to come for ever.
 void Server::State::stop_accepting() {
   for (Acceptor& acceptor : acceptors) {
     const int family = family_of(acceptor.native_handle());
     error_code error;
     acceptor.non_blocking(true, error);
-    while (!error) {
+    while (!error && sessions.size() < shared->limits.connections_max) {
       Stream::socket socket(executor);
       acceptor.accept(socket, error);
       if (!error) begin(std::move(socket), family);

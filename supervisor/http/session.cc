@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
@@ -28,6 +29,9 @@ constexpr std::size_t kReadChunk = 16 * 1024;
 // how long, so that the answer is not lost to a reset.
 constexpr std::size_t kLingerBytes = 64UL * 1024 * 1024;
 constexpr std::chrono::seconds kLingerTime{2};
+// What is between bodies and header fields (extensions of chunks, trailers) has no other bound than
+// the buffer that it has to fit in whole.
+constexpr std::size_t kBufferLeast = 64 * 1024;
 constexpr std::size_t kHeaderUsual = 512;  // Of an answer.
 // A body that small is read although its request was refused: the connection is worth more.
 constexpr std::size_t kSkippedMax = 64 * 1024;
@@ -53,13 +57,15 @@ std::string_view date() {
 std::optional<Response> doubtful(const RequestHead& head) {
   if (head.version() == 11 && head.count(bhttp::field::host) != 1)
     return problem(Status::bad_request, "HTTP/1.1 wants one Host header field");
+  const auto lengths = head.count(bhttp::field::content_length);
+  if (lengths > 1 || head[bhttp::field::content_length].find(',') != beast::string_view::npos)
+    return problem(Status::bad_request, "Content-Length more than once");
   const auto codings = head.count(bhttp::field::transfer_encoding);
   if (codings == 0) return std::nullopt;
   if (head.version() < 11) return problem(Status::bad_request, "HTTP/1.0 has no Transfer-Encoding");
   if (codings > 1 || !beast::iequals(head[bhttp::field::transfer_encoding], "chunked"))
     return problem(Status::not_implemented, "the only transfer coding taken here is chunked");
-  if (head.count(bhttp::field::content_length) != 0)
-    return problem(Status::bad_request, "Content-Length beside Transfer-Encoding");
+  if (lengths != 0) return problem(Status::bad_request, "Content-Length beside Transfer-Encoding");
   return std::nullopt;
 }
 
@@ -81,9 +87,14 @@ std::string header_text(const Response& response) {
   return out;
 }
 
+// Also where its handler is under way already, which would start it anew.
 struct StopAtEnd {
   asio::steady_timer& timer;
-  ~StopAtEnd() { timer.cancel(); }
+  Session::Clock::time_point& deadline;
+  ~StopAtEnd() {
+    deadline = Session::Clock::time_point::max();
+    timer.cancel();
+  }
 };
 
 // Bytes came that are no HTTP; an end of the stream is none of that.
@@ -139,7 +150,8 @@ Session::Session(Socket socket, std::shared_ptr<Shared> shared, Peer peer)
     : shared_(std::move(shared)),
       peer_(std::move(peer)),
       socket_(std::move(socket)),
-      timer_(socket_.get_executor()) {}
+      timer_(socket_.get_executor()),
+      buffer_(std::max(shared_->limits.header_max, kBufferLeast) + kReadChunk) {}
 
 std::optional<Session::Clock::time_point> Session::idle_since() const {
   return idle_since_;
@@ -198,7 +210,7 @@ void Session::start_timer() {
 
 asio::awaitable<void> Session::run() {
   const auto self = shared_from_this();
-  const StopAtEnd stop{timer_};
+  const StopAtEnd stop{timer_, deadline_};
   // So that what the kernel takes at once is written without a turn of the loop.
   error_code ignored;
   socket_.non_blocking(true, ignored);
@@ -295,6 +307,7 @@ Session::Form Session::form_of(const Parser& parser) {
 
 asio::awaitable<Session::Next> Session::call(Endpoint& endpoint, Parser& parser) {
   const CallCount counted(*shared_);
+  const auto hold = endpoint.hold();
   BodyShare share(*shared_);
   std::optional<Response> refused;
   const bool received = co_await read_body(parser, endpoint, share, refused);
@@ -341,11 +354,7 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
     refused = endpoint.too_large();
     co_return false;
   }
-  if (told && !share.grow_to(static_cast<std::size_t>(*told))) {
-    refused = full();
-    co_return false;
-  }
-  if (parser.is_done()) co_return true;
+  if (parser.is_done()) co_return true;  // There is none.
   parser.body_limit(most);
   expire_after(shared_->limits.body_timeout);
   if (expects_continue(parser.get())) {
@@ -357,7 +366,9 @@ asio::awaitable<bool> Session::read_body(Parser& parser, const Endpoint& endpoin
     }
   }
   while (!parser.is_done()) {
-    if (!told && !share.grow_to(parser.get().body().size() + kBodyStep)) {
+    // By what has come, not by what a client says will come.
+    const std::size_t soon = parser.get().body().size() + kBodyStep;
+    if (!share.grow_to(told ? std::min(soon, static_cast<std::size_t>(*told)) : soon)) {
       refused = full();
       co_return false;
     }

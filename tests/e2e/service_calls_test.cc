@@ -79,6 +79,9 @@ TEST_F(ServiceCalls, AHeaderThatCannotBeMeantIsABadRequest) {
   const std::pair<const char*, const char*> rows[] = {
       {"Fnrun-Timeout: soon\r\n", "Fnrun-Timeout is no time"},
       {"Fnrun-Timeout: 0\r\n", "Fnrun-Timeout is no time"},
+      {"Fnrun-Env-PATH: /tmp\r\n", "not the caller's to set"},
+      {"Fnrun-Env-LD_PRELOAD: /tmp/x\r\n", "not the caller's to set"},
+      {"Fnrun-Env-FNRUN_REQUEST_ID: forged\r\n", "not the caller's to set"},
       {"Fnrun-Env-1A: x\r\n", "Fnrun-Env-1A"},
       {"Fnrun-Env-A: \xff\r\n", "printable"},
   };
@@ -152,6 +155,30 @@ TEST_F(ServiceCalls, AWebPageCallsOnlyWhereItMay) {
                   "\r\nContent-Length: 1\r\n\r\nx");
     const auto answer = stranger.answer();
     EXPECT_EQ(answer ? answer->status : 0U, 403U) << origin;
+  }
+}
+
+// Where any method is taken, an image in somebody's page would be a call.
+TEST_F(ServiceCalls, APageThatOnlyNamesUsCallsNothing) {
+  const ServiceRun service(with({"--rie-compat"}), obedient());
+  const char* const path = "/2015-03-31/functions/function/invocations";
+  EXPECT_EQ(service.call("GET", path, "", "Sec-Fetch-Site: cross-site\r\n").status, 403U);
+  EXPECT_EQ(service.call("GET", path).status, 200U) << "no browser";
+  EXPECT_EQ(service.call("GET", "/status", "", "Sec-Fetch-Site: same-origin\r\n").status, 200U);
+  HttpClient rebound(service.port());
+  rebound.send("GET /status HTTP/1.1\r\nHost: evil.example\r\nSec-Fetch-Site: same-origin\r\n\r\n");
+  EXPECT_EQ(rebound.answer()->status, 403U) << "their name, our address";
+}
+
+TEST_F(ServiceCalls, ReadyIsNotOnlyWhoIsIdle) {
+  const std::string policy = temp.file("never.json", R"({"version": 1, "extends": "strict",
+    "description": "a sandbox for each call", "reuse": {"mode": "never"}})");
+  const ServiceRun service({"--policy", policy, "--concurrency", "1"}, {handler("greeter")});
+  for (int i = 0; i < 20; ++i) {
+    HttpClient client(service.port());
+    client.request("POST", "/invoke", "x");
+    EXPECT_EQ(service.call("GET", "/readyz").status, 200U);
+    EXPECT_EQ(client.answer()->status, 200U);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/e2e/fixture.h"
@@ -132,6 +133,54 @@ TEST_F(ServiceLife, ACallInFlightSurvivesAReload) {
   ASSERT_EQ(reports().size(), 2U);
   EXPECT_EQ(reports()[0]["outcome"], "ok") << "of the new one; the old call went on";
   EXPECT_EQ(reports()[1]["outcome"], "cancelled");
+}
+
+TEST_F(ServiceLife, ARequestOnItsWayIsServedByWhomItCameTo) {
+  ServiceRun service({"--config", config({"one"})}, {});
+  HttpClient client(service.port());
+  client.send("POST /invoke/one HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nh");
+  // It has been taken when a later request of somebody else is answered.
+  EXPECT_EQ(service.call("GET", "/healthz").status, 200U);
+  service.command().signal(SIGHUP);
+  ASSERT_TRUE(service.command().wait_for_stderr("generation 2"));
+  client.send("i");
+  const auto answer = client.answer();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->body, "one");
+}
+
+// Events of a generation that a reload has replaced belong to the drain like all others.
+TEST_F(ServiceLife, ADrainIsOverAtItsTimeoutWhateverIsLeft) {
+  const json slow{{"drain_timeout_ms", 200},
+                  {"functions",
+                   {{"one",
+                     {{"protocol", "exec"},
+                      {"timeout_ms", 300'000},
+                      {"concurrency", 1},
+                      {"handler", {"/bin/sh", "-c", "echo hanging >&2; exec sleep 100000"}}}}}}};
+  ServiceRun service({"--config", config({"one"}, slow)}, {});
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(service
+                  .call("POST", "/2015-03-31/functions/one/invocations", "{}",
+                        "X-Amz-Invocation-Type: Event\r\n")
+                  .status,
+              202U);
+  ASSERT_TRUE(service.command().wait_for_stderr("hanging"));
+  service.command().signal(SIGHUP);
+  ASSERT_TRUE(service.command().wait_for_stderr("generation 2"));
+  const Finished finished = service.stop();
+  EXPECT_EQ(finished.code, 0);
+  EXPECT_THAT(finished.err, HasSubstr("2 accepted events were dropped"));
+}
+
+TEST_F(ServiceLife, ASocketThatIsSomebodyElsesByNowStays) {
+  const std::string path = (temp.path() / "socket").string();
+  ServiceRun service({"--protocol", "exec", "--listen", "unix:" + path}, obedient());
+  ASSERT_TRUE(service.command().wait_for_stderr("listening on unix:" + path));
+  std::filesystem::remove(path);
+  (void)temp.file("socket", "a successor's");
+  EXPECT_EQ(service.stop().code, 0);
+  EXPECT_TRUE(std::filesystem::exists(path));
 }
 
 TEST_F(ServiceLife, AUnixSocketIsMadeReplacedWhenDeadAndRemoved) {

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -14,10 +16,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <list>
 #include <optional>
+#include <utility>
 
+#include "daemon_config.h"
 #include "function_maker.h"
 #include "report_file.h"
 #include "service_log.h"
@@ -51,66 +54,12 @@ struct Generation {
   std::shared_ptr<Credentials> credentials;
 };
 
-constexpr std::string_view kOfSystemd = "systemd";  // In place of an address.
-
-const char* variable(const char* name) {
-  return std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets it
-}
-
-// What the command line says, as if a file had said it; a file's own words otherwise.
-std::variant<ServiceConfig, FunctionFault> read_config(const Options& options) {
-  ServiceConfig config;
-  if (!options.config.empty()) {
-    auto loaded = supervisor::load_service_config(options.config);
-    if (!loaded) return FunctionFault{loaded.error().to_string(), kExitBadPolicy};
-    config = std::move(*loaded);
-  } else {
-    config = options.service;
-    config.functions = {options.function};
-  }
-  if (!options.service.listen.empty()) config.listen = options.service.listen;
-  for (const auto& origin : options.service.allow_origins) config.allow_origins.push_back(origin);
-  if (config.listen.empty())
-    return FunctionFault{options.config + ": /listen: no address; say it here or by --listen",
-                         kExitBadPolicy};
-  return config;
-}
-
-// A fault of a function, with the file that describes it.
-FunctionFault in_file(const Options& options, FunctionFault fault) {
-  if (!options.config.empty()) fault.message.insert(0, options.config + ": ");
-  return fault;
-}
-
-// What is wrong with an address is wrong for good; what the host says to it may change.
-std::variant<std::vector<http::ListenAddress>, FunctionFault> parse_addresses(
-    const Options& options, const ServiceConfig& config) {
-  const bool from_file = options.service.listen.empty();
-  std::vector<http::ListenAddress> addresses;
-  for (const std::string& text : config.listen) {
-    if (text == kOfSystemd) continue;
-    auto address = http::parse_listen_address(text, variable);
-    if (auto* fault = std::get_if<http::ListenFault>(&address))
-      return FunctionFault{from_file ? options.config + ": /listen: " + fault->message
-                                     : "--listen: " + fault->message,
-                           from_file ? kExitBadPolicy : kExitUsage};
-    addresses.push_back(std::get<http::ListenAddress>(std::move(address)));
-  }
-  return addresses;
-}
-
-// The largest request of any function must fit into what there is for bodies, or it could never
-// be received.
-std::string bodies_fault(const ServiceConfig& config, const std::vector<Compiled>& compiled) {
-  for (std::size_t i = 0; i < compiled.size(); ++i) {
-    const auto most = compiled[i].plan->policy.limits.request_max.bytes;
-    if (most > config.limits.bodies_max)
-      return "function " + config.functions[i].name + " takes requests of " + std::to_string(most) +
-             " bytes, and limits.body_bytes_max is only " +
-             std::to_string(config.limits.bodies_max);
-  }
-  return {};
-}
+// A Unix socket that we made; somebody else's may have taken its place.
+struct SocketFile {
+  std::string path;
+  dev_t device{};
+  ino_t inode{};
+};
 
 class Daemon {
  public:
@@ -124,7 +73,8 @@ class Daemon {
         log_(form, STDERR_FILENO),
         front_end_({.rie_compat = options.rie_compat, .allow_origins = config_.allow_origins}),
         server_(context_.get_executor(), config_.limits, front_end_),
-        watchdog_(context_) {
+        watchdog_(context_),
+        changed_(context_) {
     observers_.line = [this](const http::HandlerLine& line) { handler_says(line); };
     observers_.report = [this](std::string_view function,
                                const supervisor::InvocationReport& report) {
@@ -153,19 +103,24 @@ class Daemon {
   void handler_says(const http::HandlerLine& line);
   void call_ended(std::string_view function, const supervisor::InvocationReport& report);
 
-  std::variant<std::vector<Compiled>, FunctionFault> compile_functions(const ServiceConfig& config,
-                                                                       Credentials& credentials);
-  std::optional<FunctionFault> make_functions(const ServiceConfig& config);
-  void still_starting();
+  asio::awaitable<std::variant<std::vector<Compiled>, FunctionFault>> compile_functions(
+      const ServiceConfig& config, Credentials& credentials);
+  asio::awaitable<std::optional<FunctionFault>> make_functions(const ServiceConfig& config);
+  std::optional<FunctionFault> make_first_functions();
+  asio::awaitable<void> still_starting();
   std::optional<FunctionFault> open_sockets();
   void listen();
-  void reload();
+  void want_reload();
+  asio::awaitable<void> reload();
   [[nodiscard]] std::string reload_fault(const ServiceConfig& fresh) const;
   void wait_for_signals();
   void begin_drain(int signal);
   void remove_files() const;
   asio::awaitable<void> drain(Deadline deadline);
-  asio::awaitable<void> retire(Generation old, Deadline deadline);
+  void begin_retiring(Generation old);
+  asio::awaitable<void> retire(const Generation& old);
+  static void hurry(const Generation& generation, Deadline end);
+  void forget_if_gone(const http::Function& gone);
   void keep_alive();
   [[nodiscard]] std::string status_text() const;
   [[nodiscard]] std::string drain_text() const;
@@ -187,9 +142,13 @@ class Daemon {
   asio::signal_set signals_{context_, SIGINT, SIGTERM, SIGHUP};
   asio::steady_timer watchdog_;
   Generation serving_;
+  std::list<Generation> retiring_;  // Of earlier reloads, until their last call has ended.
+  asio::steady_timer changed_;      // Its wait ends when one of those has, or a reload.
+  bool reloading_ = false;
+  bool reload_wanted_ = false;  // Once more: a signal came during one.
   std::uint64_t generation_ = 0;
   std::vector<isolation::UniqueFd> sockets_;  // Until the server has them.
-  std::vector<std::string> socket_files_;     // To be removed at the end.
+  std::vector<SocketFile> socket_files_;      // To be removed at the end.
   int signal_ = 0;                            // That began the drain.
 };
 
@@ -223,56 +182,77 @@ void Daemon::call_ended(std::string_view function, const supervisor::InvocationR
               .outcome = name_of(report.outcome)});
 }
 
-// Each step may take its time, and whoever waits for us hears that we are at it.
-void Daemon::still_starting() {
+// Each step may take its time: whoever waits for us hears that we are at it, and calls in flight
+// have their turn.
+asio::awaitable<void> Daemon::still_starting() {
   manager_.alive();
   manager_.extend_timeout(kStartPatience);
+  co_await asio::post(context_, asio::use_awaitable);
 }
 
-std::variant<std::vector<Compiled>, FunctionFault> Daemon::compile_functions(
+asio::awaitable<std::variant<std::vector<Compiled>, FunctionFault>> Daemon::compile_functions(
     const ServiceConfig& config, Credentials& credentials) {
   std::vector<Compiled> compiled;
   for (const auto& function : config.functions) {
-    still_starting();
+    co_await still_starting();
     auto one = compile_function(function, host_, credentials);
-    if (auto* fault = std::get_if<FunctionFault>(&one)) return std::move(*fault);
+    if (auto* fault = std::get_if<FunctionFault>(&one)) co_return std::move(*fault);
     compiled.push_back(std::get<Compiled>(std::move(one)));
   }
   if (auto fault = bodies_fault(config, compiled); !fault.empty())
-    return FunctionFault{std::move(fault), kExitBadPolicy};
-  return compiled;
+    co_return FunctionFault{std::move(fault), kExitBadPolicy};
+  co_return compiled;
 }
 
 // All or nothing: a function that cannot be made leaves those that serve as they are.
-std::optional<FunctionFault> Daemon::make_functions(const ServiceConfig& config) {
+asio::awaitable<std::optional<FunctionFault>> Daemon::make_functions(const ServiceConfig& config) {
   Generation fresh{{}, std::make_shared<Credentials>(Credentials::Use::kServe)};
-  auto all = compile_functions(config, *fresh.credentials);
-  if (auto* fault = std::get_if<FunctionFault>(&all)) return in_file(options_, std::move(*fault));
+  auto compiling = compile_functions(config, *fresh.credentials);
+  auto all = co_await std::move(compiling);
+  if (auto* fault = std::get_if<FunctionFault>(&all))
+    co_return in_file(options_, std::move(*fault));
   auto& compiled = std::get<std::vector<Compiled>>(all);
   if (!options_.quiet)
     for (std::size_t i = 0; i < compiled.size(); ++i)
       for (const auto& [layer, why] : compiled[i].plan->degraded)
         say(LogLevel::kWarning, "degraded: " + layer + ": " + why, config.functions[i].name);
-  for (std::size_t i = 0; i < compiled.size(); ++i) {
-    still_starting();
+  std::optional<FunctionFault> broken;
+  for (std::size_t i = 0; i < compiled.size() && !broken; ++i) {
+    co_await still_starting();
     auto one = make_function(config.functions[i], std::move(compiled[i]),
                              {.executor = context_.get_executor(),
                               .launcher = launcher_,
                               .observers = observers_,
                               .generation = generation_ + 1,
                               .rie_compat = options_.rie_compat});
-    if (auto* fault = std::get_if<FunctionFault>(&one)) {
-      asio::co_spawn(context_, retire(std::move(fresh), Deadline::min()), asio::detached);
-      return in_file(options_, std::move(*fault));
-    }
-    fresh.functions.push_back(std::get<std::shared_ptr<http::Served>>(std::move(one)));
+    if (auto* fault = std::get_if<FunctionFault>(&one))
+      broken = in_file(options_, std::move(*fault));
+    else
+      fresh.functions.push_back(std::get<std::shared_ptr<http::Served>>(std::move(one)));
+  }
+  if (!broken && signal_ != 0) broken = FunctionFault{"the service is stopping", kExitSetup};
+  if (broken) {
+    hurry(fresh, Deadline::min());
+    begin_retiring(std::move(fresh));
+    co_return broken;
   }
   ++generation_;
   front_end_.serve(fresh.functions);
   std::swap(serving_, fresh);
   // Calls that the old ones have begun end by their own deadlines, events too.
-  asio::co_spawn(context_, retire(std::move(fresh), Deadline::max()), asio::detached);
-  return std::nullopt;
+  begin_retiring(std::move(fresh));
+  co_return std::nullopt;
+}
+
+std::optional<FunctionFault> Daemon::make_first_functions() {
+  std::optional<std::optional<FunctionFault>> made;
+  asio::co_spawn(context_, make_functions(config_),
+                 [&](const std::exception_ptr& failure, std::optional<FunctionFault> fault) {
+                   if (failure) fault = FunctionFault{"out of memory", kExitSetup};
+                   made = std::move(fault);
+                 });
+  while (!made) context_.run_one();
+  return std::move(*made);
 }
 
 // Before any function starts: who cannot be reached need not begin.
@@ -298,7 +278,9 @@ std::optional<FunctionFault> Daemon::open_sockets() {
     auto socket = http::listen_on(address);
     if (const auto* fault = std::get_if<http::ListenFault>(&socket))
       return FunctionFault{fault->message, kExitSetup};
-    if (!address.path.empty()) socket_files_.push_back(address.path);
+    struct stat info {};
+    if (!address.path.empty() && ::lstat(address.path.c_str(), &info) == 0)
+      socket_files_.push_back({address.path, info.st_dev, info.st_ino});
     sockets_.push_back(std::get<isolation::UniqueFd>(std::move(socket)));
   }
   return std::nullopt;
@@ -326,25 +308,43 @@ std::string Daemon::reload_fault(const ServiceConfig& fresh) const {
   return {};
 }
 
-void Daemon::reload() {
-  manager_.reloading();
-  std::string after;
-  const auto refuse = [&](const std::string& why) {
-    say(LogLevel::kError, "reload refused, what served before goes on serving: " + why);
-    after = "; a reload was refused, the log says why";
-  };
-  auto fresh = read_config(options_);
-  if (const auto* fault = std::get_if<FunctionFault>(&fresh)) {
-    refuse(fault->message);
-  } else if (auto& config = std::get<ServiceConfig>(fresh); !reload_fault(config).empty()) {
-    refuse(reload_fault(config) + "; that takes a restart");
-  } else if (const auto broken = make_functions(config)) {
-    refuse(broken->message);
-  } else {
-    config_ = std::move(config);
-    say(LogLevel::kInfo, "reloaded: generation " + std::to_string(generation_));
+// One at a time: what is asked for meanwhile is one more.
+void Daemon::want_reload() {
+  if (signal_ != 0) return;
+  reload_wanted_ = true;
+  if (reloading_) return;
+  reloading_ = true;
+  asio::co_spawn(context_, reload(), [this](const std::exception_ptr& failure) {
+    if (failure) say(LogLevel::kError, "reload refused: out of memory");
+    reloading_ = false;
+    changed_.cancel();
+  });
+}
+
+asio::awaitable<void> Daemon::reload() {
+  while (std::exchange(reload_wanted_, false) && signal_ == 0) {
+    manager_.reloading();
+    std::string refused;
+    auto fresh = read_config(options_);
+    auto* const config = std::get_if<ServiceConfig>(&fresh);
+    if (config == nullptr) {
+      refused = std::get<FunctionFault>(fresh).message;
+    } else if (refused = reload_fault(*config); !refused.empty()) {
+      refused += "; that takes a restart";
+    } else {
+      auto making = make_functions(*config);
+      const auto broken = co_await std::move(making);
+      if (broken) refused = broken->message;
+    }
+    if (refused.empty()) {
+      config_ = std::move(*config);
+      say(LogLevel::kInfo, "reloaded: generation " + std::to_string(generation_));
+    } else {
+      say(LogLevel::kError, "reload refused, what served before goes on serving: " + refused);
+    }
+    const std::string after = refused.empty() ? "" : "; a reload was refused, the log says why";
+    if (signal_ == 0) manager_.ready(status_text() + after);
   }
-  manager_.ready(status_text() + after);
 }
 
 // The first SIGTERM or SIGINT drains, the second ends us, and the sandboxes with us: they hang on
@@ -353,10 +353,7 @@ void Daemon::wait_for_signals() {
   signals_.async_wait([this](const boost::system::error_code& error, int signal) {
     if (error) return;
     wait_for_signals();
-    if (signal == SIGHUP) {
-      if (signal_ == 0) reload();
-      return;
-    }
+    if (signal == SIGHUP) return want_reload();
     if (signal_ != 0) {
       remove_files();
       ::_exit(128 + signal);
@@ -381,25 +378,52 @@ asio::awaitable<void> Daemon::drain(Deadline deadline) {
   manager_.stopping(drain_text());
   keep_alive();
   co_await server_.drain(deadline);
-  co_await retire(serving_, deadline);
+  begin_retiring(serving_);
+  // Also what earlier reloads have left, and what one has made that came too late.
+  while (reloading_ || !retiring_.empty()) {
+    for (const Generation& generation : retiring_) hurry(generation, deadline);
+    changed_.expires_at(Deadline::max());
+    co_await changed_.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
   say(LogLevel::kInfo, "drained");
 }
 
-asio::awaitable<void> Daemon::retire(Generation old, Deadline deadline) {
+void Daemon::hurry(const Generation& generation, Deadline end) {
+  for (const auto& served : generation.functions) {
+    served->events->hurry(end);
+    served->function->hurry(end);
+  }
+}
+
+void Daemon::begin_retiring(Generation old) {
+  const auto at = retiring_.insert(retiring_.end(), std::move(old));
+  asio::co_spawn(context_, retire(*at), [this, at](const std::exception_ptr&) {
+    retiring_.erase(at);
+    changed_.cancel();
+  });
+}
+
+// First what is still on its way to it, which may be one more event; then those.
+asio::awaitable<void> Daemon::retire(const Generation& old) {
   for (const auto& served : old.functions) {
-    const std::size_t dropped = co_await served->events->finish(deadline);
+    co_await served->function->released();
+    const std::size_t dropped = co_await served->events->finish();
     if (dropped != 0)
       say(LogLevel::kError, std::to_string(dropped) + " accepted events were dropped",
           served->function->name());
-    co_await served->function->retire(deadline);
-    const http::Function& gone = *served->function;
-    metrics_.settle(status_of(gone));
-    if (std::none_of(serving_.functions.begin(), serving_.functions.end(),
-                     [&](const auto& other) { return other->function->name() == gone.name(); })) {
-      metrics_.forget(gone.name());
-      statistics_.forget(gone.name());
-    }
+    co_await served->function->retire();
+    metrics_.settle(status_of(*served->function));
+    forget_if_gone(*served->function);
   }
+}
+
+void Daemon::forget_if_gone(const http::Function& gone) {
+  const auto& now = serving_.functions;
+  if (std::any_of(now.begin(), now.end(),
+                  [&](const auto& other) { return other->function->name() == gone.name(); }))
+    return;
+  metrics_.forget(gone.name());
+  statistics_.forget(gone.name());
 }
 
 // Says so while the event loop comes round. A drain may take longer than TimeoutStopSec= allows:
@@ -427,17 +451,26 @@ std::string Daemon::status_text() const {
 std::string Daemon::drain_text() const {
   std::size_t calls = 0;
   std::size_t events = 0;
-  for (const auto& served : serving_.functions) {
-    calls += served->function->in_flight();
-    events += served->events->waiting();
-  }
+  const auto count = [&](const Generation& generation) {
+    for (const auto& served : generation.functions) {
+      calls += served->function->in_flight();
+      events += served->events->waiting();
+    }
+  };
+  if (retiring_.empty() || retiring_.back().functions != serving_.functions) count(serving_);
+  for (const Generation& generation : retiring_) count(generation);
   return "draining: " + std::to_string(calls) + (calls == 1 ? " call" : " calls") + " in flight, " +
          std::to_string(events) + (events == 1 ? " event" : " events") + " waiting";
 }
 
 // What would outlive us.
 void Daemon::remove_files() const {
-  for (const std::string& path : socket_files_) (void)::unlink(path.c_str());
+  for (const SocketFile& file : socket_files_) {
+    struct stat info {};
+    if (::lstat(file.path.c_str(), &info) == 0 && info.st_dev == file.device &&
+        info.st_ino == file.inode)
+      (void)::unlink(file.path.c_str());
+  }
   Credentials::remove_leftovers();
 }
 
@@ -465,7 +498,7 @@ int Daemon::serve() {
     return kExitUsage;
   }
   auto fault = open_sockets();
-  if (!fault) fault = make_functions(config_);
+  if (!fault) fault = make_first_functions();
   if (fault) {
     say(LogLevel::kError, fault->message);
     return fault->exit_code;
@@ -481,37 +514,6 @@ int Daemon::serve() {
   return 0;
 }
 
-// Everything that a start would refuse, but for what only a start can tell: whether the addresses
-// are free, and whether the handlers come up.
-std::optional<FunctionFault> check(const Options& options, const ServiceConfig& config,
-                                   const isolation::Host& host) {
-  const auto addresses = parse_addresses(options, config);
-  if (const auto* fault = std::get_if<FunctionFault>(&addresses)) return *fault;
-  Credentials credentials(Credentials::Use::kCheck);
-  std::vector<Compiled> compiled;
-  for (const auto& function : config.functions) {
-    auto one = compile_function(function, host, credentials);
-    if (auto* fault = std::get_if<FunctionFault>(&one)) return in_file(options, std::move(*fault));
-    compiled.push_back(std::get<Compiled>(std::move(one)));
-    const auto& plan = *compiled.back().plan;
-    if (options.explain)
-      std::cout << "function " << function.name << "\n\n" << plan.explain() << '\n';
-    else
-      std::cout << "function " << function.name << ", policy " << function.policy << " with "
-                << plan.handler.path << ": ok\n";
-    if (!options.explain && !options.quiet)
-      for (const auto& [layer, why] : plan.degraded)
-        std::cout << "  degraded: " << layer << ": " << why << '\n';
-  }
-  if (auto fault = bodies_fault(config, compiled); !fault.empty())
-    return in_file(options, {std::move(fault), kExitBadPolicy});
-  if (credentials.unchecked() != 0)
-    std::cout << "credentials that were not looked for: " << credentials.unchecked()
-              << "; only the service manager can tell "
-                 "(CREDENTIALS_DIRECTORY is not set)\n";
-  return std::nullopt;
-}
-
 }  // namespace
 
 int run_daemon(const Options& options) {
@@ -519,7 +521,7 @@ int run_daemon(const Options& options) {
   std::signal(SIGPIPE, SIG_IGN);
   const bool check_only = options.check || options.explain;
   auto manager = ServiceManager::take_over();
-  const char* const journal = variable("JOURNAL_STREAM");
+  const char* const journal = std::getenv("JOURNAL_STREAM");  // NOLINT(concurrency-mt-unsafe)
   const LogForm form = check_only ? LogForm::kText
                                   : options.log_form.value_or(choose_log_form(
                                         STDERR_FILENO, journal != nullptr ? journal : ""));
@@ -538,7 +540,7 @@ int run_daemon(const Options& options) {
         {"--uid-range is for a privileged supervisor; this one's sandboxes run as your own uid",
          kExitUsage});
   if (check_only) {
-    const auto fault = check(options, std::get<ServiceConfig>(config), *host);
+    const auto fault = check_config(options, std::get<ServiceConfig>(config), *host);
     return fault ? fail(*fault) : 0;
   }
   auto launcher = isolation::Launcher::make(*host);

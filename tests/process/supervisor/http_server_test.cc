@@ -50,7 +50,7 @@ class TestSite : public Site, public Endpoint {
     if (target == "/no") return answer(Status::not_found, "text/plain", "no");
     return std::shared_ptr<Endpoint>(std::shared_ptr<void>(), this);
   }
-  std::size_t body_max() const override { return kBodyMax; }
+  std::size_t body_max() const override { return body_most; }
   Response too_large() const override { return problem(Status::payload_too_large, "too large"); }
   asio::awaitable<Response> serve(Request request, const Peer& peer,
                                   asio::cancellation_slot gone) override {
@@ -69,6 +69,8 @@ class TestSite : public Site, public Endpoint {
     }
     co_return answer(Status::ok, "text/plain", peer.client + ":" + request.body());
   }
+
+  std::size_t body_most = kBodyMax;
 
   void release() {
     asio::post(context_, [this] {
@@ -214,6 +216,8 @@ TEST_F(HttpServer, RefusesWhatCouldBeTakenForAnotherRequest) {
        "chunked\r\n\r\n0\r\n\r\n",
        400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", 400},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2, 2\r\n\r\nhi", 400},
       {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost : a\r\nContent-Length: 0\r\n\r\n", 400},
       {"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
@@ -255,6 +259,36 @@ TEST_F(HttpServer, BoundsTheBodyHoweverItsLengthIsTold) {
   EXPECT_EQ(status_of(chunked.answer()), 413U);
   HttpClient fits(port);
   EXPECT_EQ(fits.call("POST", "/echo", std::string(1'000, 'x'))->status, 200U);
+}
+
+// What stands between the bytes of a body has no limit of its own in the format.
+TEST_F(HttpServer, BoundsWhatIsNeitherHeaderNorBody) {
+  start();
+  const std::string endless(1'000'000, 'a');
+  for (const char* begin : {"5;", "5\r\nhello\r\n0\r\nX: ", "0\r\n"}) {
+    HttpClient client(port);
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
+                std::string(begin) + endless);
+    EXPECT_NE(status_of(client.answer()), 200U) << begin;
+  }
+  HttpClient honest(port);
+  honest.send(
+      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "2;name=value\r\nhi\r\n0\r\nX: trailer\r\n\r\n");
+  EXPECT_EQ(honest.answer()->body, "127.0.0.1:hi");
+}
+
+TEST_F(HttpServer, CountsBodiesByWhatHasComeNotByWhatIsTold) {
+  site.body_most = 1'000'000;
+  start({.bodies_max = 1'400'000});
+  std::list<HttpClient> promising;
+  for (int i = 0; i < 3; ++i) {
+    promising.emplace_back(port).send(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    while (status().calls <= static_cast<std::size_t>(i)) std::this_thread::yield();
+  }
+  HttpClient client(port);
+  EXPECT_EQ(status_of(client.call("POST", "/echo", std::string(500'000, 'x'))), 200U);
 }
 
 TEST_F(HttpServer, LetsAClientWaitForContinue) {

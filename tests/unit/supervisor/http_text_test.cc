@@ -128,6 +128,8 @@ TEST(LambdaName, IsWhatAnSdkMayCallAFunction) {
       {"012345678912:function:f:prod", {"f", "prod"}},
       {"arn:aws:lambda:us-east-1:012345678912:function:f", {"f", ""}},
       {"arn:aws:lambda:us-east-1:012345678912:function:f:$LATEST", {"f", "$LATEST"}},
+      {"function:$LATEST", {"function", "$LATEST"}},
+      {"my-function:$LATEST", {"my-function", "$LATEST"}},
       {"", {"", ""}},
   };
   for (const auto& [text, expected] : rows) {
