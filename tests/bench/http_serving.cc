@@ -97,7 +97,8 @@ void HttpServing::State::serve(isolation::Launcher& launcher,
 asio::awaitable<void> HttpServing::State::end() {
   auto drained = server.drain(Clock::now());
   co_await std::move(drained);
-  auto retired = function->retire(Clock::now());
+  function->hurry(Clock::now());
+  auto retired = function->retire();
   co_await std::move(retired);
 }
 

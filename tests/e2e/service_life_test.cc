@@ -262,6 +262,14 @@ TEST_F(ServiceLife, StartsNotAtAllWhereSomethingIsWrong) {
   }
 }
 
+TEST_F(ServiceLife, SaysWhenDescriptorsMayRunOut) {
+  std::vector<std::string> argv{"/bin/bash", "-c", "ulimit -n 256 && exec \"$@\"", "-"};
+  const auto service = supervise({"--protocol", "exec", "--listen", "127.0.0.1:0"}, obedient());
+  argv.insert(argv.end(), service.begin(), service.end());
+  Command command(argv);
+  EXPECT_TRUE(command.wait_for_stderr("only 256 may be open"));
+}
+
 TEST_F(ServiceLife, ChecksAConfigWithoutRunningIt) {
   std::vector<std::string> argv{bin_dir() + "/fnrun-supervise", "--check", "--config",
                                 config({"one", "two"}, {{"listen", {"127.0.0.1:1"}}})};

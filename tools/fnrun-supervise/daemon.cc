@@ -1,5 +1,6 @@
 #include "daemon.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,6 +111,7 @@ class Daemon {
   asio::awaitable<void> still_starting();
   std::optional<FunctionFault> open_sockets();
   void listen();
+  void look_at_descriptors();
   void want_reload();
   asio::awaitable<void> reload();
   [[nodiscard]] std::string reload_fault(const ServiceConfig& fresh) const;
@@ -298,6 +300,21 @@ void Daemon::listen() {
                                   "may call: there is no authentication here");
   }
   sockets_.clear();
+}
+
+// Connections must not take the descriptors that sandboxes need.
+void Daemon::look_at_descriptors() {
+  std::size_t need = config_.limits.connections_max;
+  for (const auto& served : serving_.functions) {
+    const supervisor::ServiceOptions& options = served->function->options();
+    need += supervisor::kDescriptorsPerSandbox * (options.admission.places + options.ready);
+  }
+  ::rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need) return;
+  say(LogLevel::kWarning, "connections and sandboxes together may need " + std::to_string(need) +
+                              " descriptors, and only " + std::to_string(limit.rlim_cur) +
+                              " may be open: when they run out, sandboxes fail to start; raise "
+                              "`ulimit -n` (LimitNOFILE=), or lower limits.connections_max");
 }
 
 // What a reload cannot change, because sockets and their clients are there already.
@@ -504,6 +521,7 @@ int Daemon::serve() {
     return fault->exit_code;
   }
   listen();
+  look_at_descriptors();
   wait_for_signals();
   keep_alive();
   manager_.ready(status_text());
