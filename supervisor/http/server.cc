@@ -29,6 +29,8 @@ using Acceptor = asio::basic_socket_acceptor<Stream>;
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 // Without descriptors or memory an accept fails at once, and would again.
 constexpr std::chrono::milliseconds kAcceptPause{50};
+// Where every connection is taken, a request that is not whole after so long gives its place away.
+constexpr std::chrono::seconds kSendingTime{1};
 // Connections that were told to leave and have not had their turn yet.
 constexpr std::size_t kLeavingMax = 64;
 // When no call is in flight any more: how long the end of a drain waits for those whose request was
@@ -90,16 +92,30 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   }
 };
 
-// A place for one more: that of the connection that has been idle for longest.
+// A place for one more: that of the connection that has been idle for longest; where nobody is, of
+// the one whose client has been sending its request for longest, and too long to be doing just
+// that.
 bool Server::State::make_room() {
   if (sessions.size() < shared->limits.connections_max) return true;
-  Session* oldest = nullptr;
+  Session* idle = nullptr;
+  Session* slow = nullptr;
+  const auto older = [](const auto& one, const auto& other) {
+    return one && (!other || *one < *other);
+  };
   for (const auto& session : sessions) {
-    if (!session->idle_since()) continue;
-    if (oldest == nullptr || *session->idle_since() < *oldest->idle_since()) oldest = session.get();
+    if (older(session->idle_since(), idle == nullptr ? std::nullopt : idle->idle_since()))
+      idle = session.get();
+    if (older(session->reading_since(), slow == nullptr ? std::nullopt : slow->reading_since()))
+      slow = session.get();
   }
-  if (oldest == nullptr) return false;
-  oldest->leave();
+  if (idle != nullptr) {
+    idle->leave();
+  } else if (slow != nullptr && *slow->reading_since() + kSendingTime < Session::Clock::now()) {
+    ++shared->status.timed_out;
+    slow->close();
+  } else {
+    return false;
+  }
   return sessions.size() < shared->limits.connections_max + kLeavingMax;
 }
 

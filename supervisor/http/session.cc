@@ -157,6 +157,10 @@ std::optional<Session::Clock::time_point> Session::idle_since() const {
   return idle_since_;
 }
 
+std::optional<Session::Clock::time_point> Session::reading_since() const {
+  return reading_since_;
+}
+
 bool Session::has_input() {
   char byte = 0;
   return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
@@ -219,7 +223,9 @@ asio::awaitable<void> Session::run() {
     const bool came = buffer_.size() != 0 || co_await first_byte();
     idle_since_.reset();
     if (!came) co_return;
+    reading_since_ = Clock::now();
     const Next next = co_await one_request();
+    reading_since_.reset();
     if (next == Next::kLinger) co_await linger();
     if (next != Next::kRequest) co_return;
     // Who sends many requests ahead waits for others' turns between them.
@@ -311,6 +317,7 @@ asio::awaitable<Session::Next> Session::call(Endpoint& endpoint, Parser& parser)
   BodyShare share(*shared_);
   std::optional<Response> refused;
   const bool received = co_await read_body(parser, endpoint, share, refused);
+  reading_since_.reset();
   const Form form = form_of(parser);
   if (refused) co_return co_await reply(std::move(*refused), form);
   if (!received) co_return Next::kClose;

@@ -39,6 +39,8 @@ class Session : public std::enable_shared_from_this<Session> {
   [[nodiscard]] boost::asio::awaitable<void> run();
   // Between two requests, with nothing received: since when.
   [[nodiscard]] std::optional<Clock::time_point> idle_since() const;
+  // While its client is still sending a request: since when.
+  [[nodiscard]] std::optional<Clock::time_point> reading_since() const;
   // Ends an idle one, unless a request has come by now: that is answered.
   void leave();
   // Ends run() soon, whatever it waits for; a call in flight is cancelled.
@@ -89,6 +91,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool serving_ = false;
   bool gone_ = false;
   std::optional<Clock::time_point> idle_since_;
+  std::optional<Clock::time_point> reading_since_;
 };
 
 }  // namespace fnrun::supervisor::http

@@ -19,6 +19,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "supervisor/descriptor_limit.h"
 #include "tests/e2e/fixture.h"
 #include "tests/soak/book.h"
 #include "tests/soak/line.h"
@@ -434,7 +435,8 @@ TEST_F(HttpStorm, AnswersEachRequestOnceAndThroughADrainAndKeepsNothing) {
   std::cout << "  descriptors: " << first.descriptors << " after the first tenth, "
             << last.descriptors << " after nine; resident KiB: " << first.resident_kib << ", "
             << last.resident_kib << "\n";
-  EXPECT_EQ(last.descriptors, first.descriptors);
+  // One sandbox may be in another stage of its life; a leak is one for each of many calls.
+  EXPECT_LE(last.descriptors, first.descriptors + supervisor::kDescriptorsPerSandbox);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // They keep what is freed.
   EXPECT_LT(last.resident_kib - first.resident_kib, kGrowthMaxKib);
 #endif

@@ -384,6 +384,24 @@ TEST_F(HttpServer, MakesRoomByClosingWhoIsIdle) {
   EXPECT_EQ(status_of(third.answer()), 200U);
 }
 
+TEST_F(HttpServer, MakesRoomByCuttingOffWhoSendsForTooLong) {
+  start({.connections_max = 3});
+  HttpClient served(port);
+  served.request("POST", "/hold", "x");
+  site.await("held");
+  std::list<HttpClient> slow;
+  for (int i = 0; i < 2; ++i)
+    slow.emplace_back(port).send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+  // At first they may yet come to their end; then they are too slow.
+  for (unsigned status = 0; status != 200;) {
+    HttpClient client(port);
+    status = status_of(client.call("POST", "/echo", "x"));
+  }
+  EXPECT_TRUE(slow.front().ended());
+  site.release();
+  EXPECT_EQ(status_of(served.answer()), 200U) << "a call is no slow request";
+}
+
 TEST_F(HttpServer, DrainsWithoutLosingACallThatItTook) {
   start();
   HttpClient idle(port);
