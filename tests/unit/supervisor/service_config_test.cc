@@ -175,7 +175,7 @@ TEST_F(ConfigFile, AKeyGivenTwiceIsAnErrorOfItsSecondLine) {
 TEST_F(ConfigFile, WhatIsNoRegularFileOrTooLongIsRefused) {
   const auto missing = load_service_config(folder_ / "none.json");
   ASSERT_FALSE(missing);
-  EXPECT_THAT(missing.error().to_string(), HasSubstr("none.json: is no regular file"));
+  EXPECT_THAT(missing.error().to_string(), HasSubstr("none.json: cannot be read: No such file"));
   EXPECT_FALSE(load_service_config(folder_));
   const auto endless = load_service_config("/dev/zero");
   ASSERT_FALSE(endless);
