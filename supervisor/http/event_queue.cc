@@ -25,7 +25,7 @@ EventQueue::EventQueue(std::shared_ptr<Function> function, std::size_t events_ma
 
 bool EventQueue::offer(Function::Call& call) {
   const std::size_t bytes = call.input.data.size();
-  if (finished_ || waiting_.size() >= events_max_ || bytes > kBytesMax - bytes_) return false;
+  if (finished_ || waiting() >= events_max_ || bytes > kBytesMax - bytes_) return false;
   bytes_ += bytes;
   waiting_.push_back(std::move(call));
   // As many at a time as the function has places: more would only wait in its own queue, before

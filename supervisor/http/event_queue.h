@@ -30,7 +30,8 @@ class EventQueue : public std::enable_shared_from_this<EventQueue> {
   // It is to have ended by then; the soonest that was said counts.
   void hurry(Deadline end);
 
-  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
+  // Those that have found no place among them.
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size() + paused_; }
 
  private:
   boost::asio::awaitable<void> work();
