@@ -111,8 +111,8 @@ Site::Verdict FrontEnd::admit(const RequestHead& head) {
   if (!is_invoke && !is_lambda) return page(head, *target);
   if (!may_call(head))
     return problem(Status::forbidden,
-                   "this comes from a web page, " + std::string(field(head, "Origin")) +
-                       ", which may not call here; --allow-origin names those that may");
+                   "this comes from a web page that may not call here; --allow-origin names those "
+                   "that may");
   if (head.method() != verb::post && !(is_lambda && options_.rie_compat))
     return wrong_method(head, "POST");
   if (draining_) return stopping(is_lambda);

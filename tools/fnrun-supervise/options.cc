@@ -320,6 +320,8 @@ std::string contradiction_of_service(const CLI::App& app, Options& options) {
       options.function.ready.value_or(0) != 0)
     return "--ready is for handlers that serve many calls; with --protocol exec each call starts "
            "its own";
+  if (options.rie_compat && app.count("--events") != 0)
+    return "--events is for Lambda's own answers; its emulator (--rie-compat) knows no events";
   if (options.config.empty())
     return options.function.handler.empty() ? "no handler is given; it goes behind --" : "";
   for (const char* of_function : kFunctionOptions)
